@@ -1,0 +1,275 @@
+"""The containers that pass between the stages, in memory as they are on disk.
+
+Axis order is always (time, state, sweep, start); an array lacks the axes that do not apply to it.
+Times are in ms, voltages in mV, stimuli and currents in µA/cm² unless a ``units`` entry says
+otherwise. Containers hold numpy arrays and plain values only, and know nothing of how they are
+made, stored or drawn.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import ClassVar
+
+import numpy as np
+
+from odynn.errors import ModelError
+
+
+class Status(IntEnum):
+    """How the work on one start ended."""
+
+    NOT_FITTED = 0
+    CONVERGED = 1
+    ITERATION_LIMIT = 2
+    AT_BOUND = 3
+    STOPPED_EARLY = 4
+    DIVERGED = 5
+
+
+class Cause(IntEnum):
+    """Why a start diverged or stopped early."""
+
+    NONE = 0
+    START_NOT_FINITE = 1
+    TRACE_NOT_FINITE = 2
+    SENSITIVITY_NOT_FINITE = 3
+    NO_DESCENT = 4
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One row of a model's parameter table.
+
+    Attributes:
+        name: key in ``default_params``.
+        default: value used where nothing else is said.
+        unit: unit of every number in the row ("1" for a pure number).
+        bounds: the physical or constraint box, (lower, upper), that no fit leaves.
+        start: the range that random starts are drawn from, inside the bounds.
+        scale: "linear" or "log"; how starts are drawn and how a fit measures steps.
+        meaning: one line that says what it is, with its source.
+        free: whether a fit may change it.
+    """
+
+    name: str
+    default: float
+    unit: str
+    bounds: tuple[float, float]
+    start: tuple[float, float] | None = None
+    scale: str = "linear"
+    meaning: str = ""
+    free: bool = True
+
+    def __post_init__(self):
+        lower, upper = self.bounds
+        if not lower < upper:
+            raise ModelError(
+                f"Parameter '{self.name}': bounds must be [lower, upper] with lower < upper. "
+                f"Received: [{lower:g}, {upper:g}] {self.unit}. Swap or widen them."
+            )
+        if self.scale not in ("linear", "log"):
+            raise ModelError(
+                f"Parameter '{self.name}': scale must be 'linear' or 'log'. Received: {self.scale!r}."
+            )
+        if self.scale == "log" and lower <= 0:
+            raise ModelError(
+                f"Parameter '{self.name}': a log scale needs a positive lower bound. "
+                f"Received: [{lower:g}, {upper:g}] {self.unit}."
+            )
+        if self.start is None:
+            object.__setattr__(self, "start", (lower, upper))
+        first, last = self.start
+        if not lower <= first <= last <= upper:
+            raise ModelError(
+                f"Parameter '{self.name}': the range of random starts must lie inside the bounds "
+                f"[{lower:g}, {upper:g}] {self.unit}. Received: [{first:g}, {last:g}]."
+            )
+
+    def changed(self, **values) -> "Parameter":
+        """Return a copy of the row with some entries replaced, checked again."""
+        return replace(self, **values)
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """What a recording file holds, in the units that its file declares.
+
+    Attributes:
+        time: [time] in ms, starting anywhere, uniform.
+        stimulus: [time, sweep] in ``units["stimulus"]``.
+        responses: state name ("V", "Ca") to [time, sweep]; at least one entry.
+        units: unit of "stimulus" and of each response.
+        sweeps: [sweep] the numbers that the file gives its sweeps.
+        source: provenance: file name, sha256 of its bytes, reader.
+    """
+
+    time: np.ndarray
+    stimulus: np.ndarray
+    responses: Mapping[str, np.ndarray]
+    units: Mapping[str, str]
+    sweeps: np.ndarray
+    source: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What a fit is asked to reproduce, on the model's own time grid.
+
+    Attributes:
+        time: [time] in ms, the time at the end of each step of length dt.
+        stimulus: [time, sweep] in µA/cm², constant over each step.
+        observed: state name to [time, sweep], in the state's unit.
+        units: unit of each observed state.
+        sweeps: [sweep] numbers of the sweeps in their source.
+        train: [sweep] true for training sweeps; the others are held out.
+        initial: [sweep] the voltage (mV) that every simulation starts from, gates at their steady
+            state for it; None: the model's own initial state.
+        truth: parameters of a synthetic target, else None.
+        noise: state name to the standard deviation of the noise added, synthetic targets only.
+        source: provenance, and every change made to the recording.
+    """
+
+    time: np.ndarray
+    stimulus: np.ndarray
+    observed: Mapping[str, np.ndarray]
+    units: Mapping[str, str]
+    sweeps: np.ndarray
+    train: np.ndarray
+    initial: np.ndarray | None = None
+    truth: Mapping[str, float] | None = None
+    noise: Mapping[str, float] | None = None
+    source: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def dt(self) -> float:
+        """Time step in ms."""
+        return float(self.time[1] - self.time[0])
+
+    def select(self, mask: np.ndarray) -> "Target":
+        """Return the target with only the sweeps where ``mask`` [sweep] is true."""
+        return replace(
+            self,
+            stimulus=self.stimulus[:, mask],
+            observed={state: trace[:, mask] for state, trace in self.observed.items()},
+            sweeps=self.sweeps[mask],
+            train=self.train[mask],
+            initial=None if self.initial is None else self.initial[mask],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Starts:
+    """Random starts of a fit.
+
+    Attributes:
+        ids: [start] consecutive numbers; a start keeps its number through every stage.
+        values: parameter name to [start].
+        parameters: the rows as the fit uses them: bounds, scale, free or fixed.
+    """
+
+    ids: np.ndarray
+    values: Mapping[str, np.ndarray]
+    parameters: Mapping[str, Parameter]
+
+    def select(self, ids: np.ndarray) -> "Starts":
+        """Return the starts with these ids, in this order."""
+        position = {int(start): place for place, start in enumerate(self.ids)}
+        places = np.array([position[int(start)] for start in ids], dtype=int)
+        values = {name: column[places] for name, column in self.values.items()}
+        return replace(self, ids=self.ids[places], values=values)
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated:
+    """The forward pass of every start of a shard on the training sweeps.
+
+    Attributes:
+        ids: [start].
+        loss: [start] weighted mean squared error; not finite where the trace is not.
+        rmse: state name to [start], in the state's unit.
+        status: [start] NOT_FITTED or DIVERGED.
+    """
+
+    ids: np.ndarray
+    loss: np.ndarray
+    rmse: Mapping[str, np.ndarray]
+    status: np.ndarray
+    units: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Fitted starts, of one shard or of a whole experiment.
+
+    Losses and errors are those of the free run (no nudging). In a merged fit the start axis is
+    sorted by rank: the best start comes first.
+
+    Attributes:
+        ids: [start].
+        parameters: rows of the parameter table as fitted.
+        start_values: parameter name to [start], before the fit.
+        values: parameter name to [start], the best that the fit found.
+        start_loss: [start] loss before the fit.
+        loss: [start] loss on the training sweeps.
+        rmse_train: state name to [start], root mean squared error on the training sweeps.
+        rmse_test: the same on the held-out sweeps; empty if none are held out.
+        status: [start] Status.
+        cause: [start] Cause.
+        iterations: [start] iterations done.
+        history: [iteration, start] loss that each stage minimised, after each iteration; NaN once
+            a start has stopped.
+        stage: [iteration] number of the stage that an iteration belongs to.
+        units: unit of each state in ``rmse_train`` and of the loss.
+    """
+
+    ids: np.ndarray
+    parameters: Mapping[str, Parameter]
+    start_values: Mapping[str, np.ndarray]
+    values: Mapping[str, np.ndarray]
+    start_loss: np.ndarray
+    loss: np.ndarray
+    rmse_train: Mapping[str, np.ndarray]
+    rmse_test: Mapping[str, np.ndarray]
+    status: np.ndarray
+    cause: np.ndarray
+    iterations: np.ndarray
+    history: np.ndarray
+    stage: np.ndarray
+    units: Mapping[str, str]
+
+    _PER_START: ClassVar = ("ids", "start_loss", "loss", "status", "cause", "iterations")
+    _PER_START_MAPS: ClassVar = ("start_values", "values", "rmse_train", "rmse_test")
+
+    def take(self, places: np.ndarray) -> "Fit":
+        """Return the fit with the starts at these places of the start axis, in this order."""
+        changed = {name: getattr(self, name)[places] for name in self._PER_START}
+        for name in self._PER_START_MAPS:
+            changed[name] = {key: column[places] for key, column in getattr(self, name).items()}
+        return replace(self, history=self.history[:, places], **changed)
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """Free runs of the best starts on every sweep, beside the target.
+
+    Attributes:
+        ids: [start] best first.
+        time: [time] ms.
+        states: state name to [time, sweep, start].
+        currents: current name to [time, sweep, start] in µA/cm²; empty for a model that does not
+            declare its currents.
+        scores: score name ("rmse_V", "r2_V", …) to [sweep, start].
+        units: unit of each state, current and score.
+        sweeps: [sweep].
+        train: [sweep].
+    """
+
+    ids: np.ndarray
+    time: np.ndarray
+    states: Mapping[str, np.ndarray]
+    currents: Mapping[str, np.ndarray]
+    scores: Mapping[str, np.ndarray]
+    units: Mapping[str, str]
+    sweeps: np.ndarray
+    train: np.ndarray

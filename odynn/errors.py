@@ -1,0 +1,57 @@
+"""The errors that odynn raises for its users.
+
+Every message says the rule that was broken and where (a file and key, or an argument), what was
+expected, what was received, and what to do about it. The command line and the workflow log end
+with that one message and no traceback.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class OdynnError(Exception):
+    """Base of every error that a user can cause and mend."""
+
+
+class ConfigError(OdynnError):
+    """A configuration that cannot be run."""
+
+
+class ModelError(OdynnError):
+    """A model that cannot be loaded, or parameters that it does not have."""
+
+
+class RecordingError(OdynnError):
+    """A recording that cannot be read, or that cannot be right."""
+
+
+class StorageError(OdynnError):
+    """A results file of another kind, another version, or cut short."""
+
+
+class FitError(OdynnError):
+    """A fit that cannot be run as asked."""
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest known word, or an empty string.
+
+    >>> did_you_mean("celegan", ["celegans", "leaky"])
+    " Did you mean 'celegans'?"
+    """
+    nearest = get_close_matches(str(word), list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{nearest[0]}'?" if nearest else ""
+
+
+def listed(words: Iterable[object], most: int = 12) -> str:
+    """Return words as a short readable list for a message.
+
+    >>> listed(["a", "b"])
+    'a, b'
+    >>> listed(range(20), most=3)
+    '0, 1, 2 … (20 in all)'
+    """
+    words = [str(word) for word in words]
+    if len(words) <= most:
+        return ", ".join(words)
+    return f"{', '.join(words[:most])} … ({len(words)} in all)"

@@ -1,0 +1,1 @@
+"""Fitting: transforms, losses, sensitivities, optimisers, stages. This package imports no TensorFlow."""

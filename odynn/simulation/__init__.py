@@ -1,0 +1,1 @@
+"""Stimuli, and the batched simulator. Import the modules; this package imports no TensorFlow."""

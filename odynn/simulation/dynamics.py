@@ -1,0 +1,95 @@
+"""A model as pure functions of state, stimulus and parameters, for compilation.
+
+Every state variable and every parameter is a tensor of its own, of one shape [sweep, start]: stacked
+in one tensor they cost a slice and a concatenation a step, which is most of the time of a step.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from odynn.models.equations import SOLVERS
+from odynn.models.model import BioNeuron
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """The step and the initial state of a model.
+
+    Attributes:
+        model: the class.
+        dt: time step, ms.
+        solver: for declared models; a step written by hand is its own solver.
+        precision: "float32" or "float64".
+    """
+
+    model: type[BioNeuron]
+    dt: float
+    solver: str = "implicit_euler"
+    precision: str = "float32"
+
+    def __post_init__(self):
+        if self.solver not in SOLVERS:
+            raise ValueError(f"solver must be one of {SOLVERS}. Received: solver={self.solver!r}.")
+
+    @property
+    def dtype(self) -> tf.DType:
+        """Type of states and parameters."""
+        return tf.as_dtype(self.precision)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of the state variables."""
+        return self.model.states
+
+    @property
+    def declared(self) -> bool:
+        """Whether the step follows from a declared membrane."""
+        return self.model.membrane is not None and self.model.step is BioNeuron.step
+
+    def advance(
+        self, state: tuple[tf.Tensor, ...], stimulus: tf.Tensor, P: Mapping[str, tf.Tensor], nudge, observed
+    ) -> tuple[tf.Tensor, ...]:
+        """Return the state one step later.
+
+        Args:
+            state: one tensor [sweep, start] a state variable.
+            stimulus: [sweep, 1] µA/cm².
+            P: parameter name to [sweep, start].
+            nudge: gain K, a scalar in 1/ms; 0 for the free run.
+            observed: [sweep, 1] mV that the gain pulls to.
+        """
+        if self.declared:
+            return self.model.membrane.advance(
+                state, stimulus, P, self.dt, solver=self.solver, nudge=nudge, observed=observed
+            )
+        neuron = self.model(self.model.default_params, tensors=True, dt=self.dt)
+        neuron._param = neuron._init_p = dict(P)
+        shape = state[0].shape
+        new = neuron.step(tf.stack(state), tf.broadcast_to(stimulus, shape))
+        new = [tf.ensure_shape(tf.cast(value, self.dtype), shape) for value in tf.unstack(new)]
+        # Operator splitting: the exact solution of dV/dt = K (V_obs - V) over dt, after the step.
+        place = self.model.V_pos
+        new[place] = observed + (new[place] - observed) * tf.exp(-nudge * self.dt)
+        return tuple(new)
+
+    def initial(self, P: Mapping[str, tf.Tensor], voltage: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
+        """Return the initial state.
+
+        Args:
+            P: parameter name to [sweep, start].
+            voltage: [sweep, 1] mV to rest at, gates at their steady state; None for the model's
+                ``default_init_state``. A step written by hand has no known steady state: only its
+                voltage is set.
+        """
+        shape = next(iter(P.values())).shape
+        if voltage is not None and self.declared:
+            rest = self.model.membrane.steady_state(tf.broadcast_to(voltage, shape), P)
+            return tuple(tf.broadcast_to(value, shape) for value in rest)
+        start = np.atleast_1d(np.asarray(self.model.default_init_state, dtype=float))
+        state = [tf.fill(shape, tf.constant(value, self.dtype)) for value in start]
+        if voltage is not None:
+            state[self.model.V_pos] = tf.broadcast_to(voltage, shape)
+        return tuple(state)

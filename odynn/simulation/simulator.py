@@ -1,0 +1,83 @@
+"""Free runs of many parameter sets under many sweeps at once."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from odynn.errors import ModelError, listed
+from odynn.simulation.blocks import block_width, run_blocks
+from odynn.simulation.dynamics import Dynamics
+
+
+class Simulator:
+    """Simulates a model on CPU or GPU, compiled once for each shape.
+
+    >>> from odynn.models import load_model
+    >>> simulator = Simulator(Dynamics(load_model("leaky"), dt=1.0, precision="float64"))
+    >>> parameters = {"C_m": np.ones(2), "g_L": np.full(2, 0.1), "E_L": np.full(2, -60.0)}
+    >>> traces = simulator.traces(parameters, stimulus=np.zeros((5, 3)))
+    >>> traces["V"].shape
+    (5, 3, 2)
+    """
+
+    def __init__(self, dynamics: Dynamics, threads: int = 1):
+        """Take the model's step.
+
+        Args:
+            dynamics: the model's step and initial state.
+            threads: blocks of starts simulated at once.
+        """
+        self.dynamics = dynamics
+        self._threads = threads
+        self._run = tf.function(self._graph, jit_compile=True, autograph=False)
+
+    def traces(
+        self, values: Mapping[str, np.ndarray], stimulus: np.ndarray, initial: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """Simulate every parameter set under every sweep.
+
+        Args:
+            values: every parameter of the model to [start], in the units of its table.
+            stimulus: [time, sweep] µA/cm².
+            initial: [sweep] mV to start from, gates at their steady state; None for the model's own
+                initial state.
+
+        Returns:
+            State name to [time, sweep, start]: the state after each step.
+
+        Raises:
+            ModelError: if a parameter of the model has no values.
+        """
+        names = self.dynamics.model.parameter_names
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise ModelError(
+                f"values: must hold every parameter of {self.dynamics.model.__name__}. Missing: {listed(missing)}."
+            )
+        columns = np.array([np.asarray(values[name], dtype=float) for name in names])
+        stimulus = tf.constant(stimulus[..., None], self.dynamics.dtype)
+        initial = None if initial is None else tf.constant(initial[:, None], self.dynamics.dtype)
+        width = block_width(stimulus.shape[1], columns.shape[1])
+        traces = run_blocks(
+            lambda block: self._run(block, stimulus, initial), [columns], width, self._threads
+        )
+        return dict(zip(self.dynamics.states, traces, strict=True))
+
+    def _graph(self, values, stimulus, initial):
+        steps, sweeps, _ = stimulus.shape
+        values = tf.cast(values, self.dynamics.dtype)
+        P = {
+            name: tf.broadcast_to(values[place], [sweeps, values.shape[1]])
+            for place, name in enumerate(self.dynamics.model.parameter_names)
+        }
+        state = self.dynamics.initial(P, initial)
+        kept = tuple(tf.TensorArray(x.dtype, size=steps, element_shape=x.shape) for x in state)
+        free_run = tf.zeros([], self.dynamics.dtype)
+
+        def body(t, state, kept):
+            state = self.dynamics.advance(state, stimulus[t], P, free_run, tf.zeros_like(stimulus[t]))
+            return t + 1, state, tuple(array.write(t, x) for array, x in zip(kept, state, strict=True))
+
+        _, _, kept = tf.while_loop(lambda t, *_: t < steps, body, (0, state, kept))
+        return tuple(array.stack() for array in kept)
