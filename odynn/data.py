@@ -6,7 +6,7 @@ otherwise. Containers hold numpy arrays and plain values only, and know nothing 
 made, stored or drawn.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import ClassVar
@@ -110,6 +110,28 @@ class Recording:
     units: Mapping[str, str]
     sweeps: np.ndarray
     source: Mapping[str, str] = field(default_factory=dict)
+
+
+def split_sweeps(
+    sweeps: Sequence[int], train: Sequence[int] | None, test: Sequence[int] | None
+) -> tuple[list[int], list[int]]:
+    """Return the training and the held-out sweeps among those there are.
+
+    Args:
+        sweeps: numbers of the sweeps, in order.
+        train: those to train on; None: all but ``test``, or, without that, every other one.
+        test: those to hold out; None: all others.
+
+    >>> split_sweeps([0, 1, 2, 3, 4], None, None)
+    ([0, 2, 4], [1, 3])
+    >>> split_sweeps([0, 1, 2, 3, 4], None, [4])
+    ([0, 1, 2, 3], [4])
+    """
+    if train is None:
+        train = sweeps[::2] if test is None else [number for number in sweeps if number not in test]
+    if test is None:
+        test = [number for number in sweeps if number not in train]
+    return list(train), list(test)
 
 
 @dataclass(frozen=True, eq=False)

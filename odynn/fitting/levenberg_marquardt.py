@@ -34,7 +34,7 @@ def minimise(
     *,
     nudge: float = 0.0,
     iterations: int = 40,
-    tolerance: float = 1e-6,
+    tolerance: float = 1e-5,
     progress: Callable[[int, int, np.ndarray], None] = lambda *_: None,
 ) -> StageResult:
     """Minimise the loss from every start.
@@ -54,48 +54,58 @@ def minimise(
     """
     result = StageResult.begin(u, problem.losses(u, base, nudge), iterations)
     number = u.shape[1]
+    at, at_loss = result.u.copy(), result.loss.copy()  # where the derivatives H and g belong
+    before, before_loss = at.copy(), at_loss.copy()
     damping = np.full(number, _DAMPING_START)
     calm = np.zeros(number, dtype=int)
     moved = np.ones(number, dtype=bool)
-    H = np.zeros((number, len(u), len(u)))
-    g = np.zeros((number, len(u)))
+    H = np.full((number, len(u), len(u)), np.nan)
+    g = np.full((number, len(u)), np.nan)
     for iteration in range(iterations):
         fresh = np.flatnonzero(result.active & moved)
         if len(fresh):
-            H_new, g_new, _ = problem.normal_equations(result.u[:, fresh], base[:, fresh], nudge)
-            H[fresh], g[fresh] = H_new.transpose(2, 0, 1), g_new.T
-            finite = np.isfinite(H[fresh]).all(axis=(1, 2)) & np.isfinite(g[fresh]).all(axis=1)
-            result.stop(fresh[~finite], Status.STOPPED_EARLY, Cause.SENSITIVITY_NOT_FINITE)
+            H_new, g_new, _ = problem.normal_equations(at[:, fresh], base[:, fresh], nudge)
+            finite = np.isfinite(H_new).all(axis=(0, 1)) & np.isfinite(g_new).all(axis=0)
+            H[fresh[finite]], g[fresh[finite]] = H_new[..., finite].transpose(2, 0, 1), g_new[:, finite].T
+            # Sensitivities explode there: go back to the point before and take a shorter step.
+            lost = fresh[~finite]
+            at[:, lost], at_loss[lost] = before[:, lost], before_loss[lost]
+            damping[lost] *= _RAISE
+            result.stop(
+                lost[np.isnan(g[lost]).any(axis=1)], Status.STOPPED_EARLY, Cause.SENSITIVITY_NOT_FINITE
+            )
             moved[fresh] = False
         active = np.flatnonzero(result.active)
         if not len(active):
             break
         trials = damping[active, None] * _TRIALS
         steps = _steps(H[active], g[active], trials)
-        points = result.u[:, active, None] + steps.transpose(2, 0, 1)
+        points = at[:, active, None] + steps.transpose(2, 0, 1)
         losses = problem.losses(
             points.reshape(len(u), -1), np.repeat(base[:, active], len(_TRIALS), axis=1), nudge
         ).reshape(len(active), -1)
         losses = np.where(np.isfinite(losses), losses, np.inf)
-        chosen = np.argmin(losses, axis=1)
-        rows = np.arange(len(active))
+        rows, chosen = np.arange(len(active)), np.argmin(losses, axis=1)
         loss = losses[rows, chosen]
-        before = result.loss[active]
-        better = loss < before
-        gain = np.where(better, (before - loss) / np.maximum(before, np.finfo(float).tiny), 0.0)
+        better = loss < at_loss[active]
         accepted = active[better]
-        result.accept(accepted, points[:, rows, chosen][:, better], loss[better])
+        before[:, accepted], before_loss[accepted] = at[:, accepted], at_loss[accepted]
+        at[:, accepted], at_loss[accepted] = points[:, rows, chosen][:, better], loss[better]
         moved[accepted] = True
-        damping[active] = np.clip(
-            np.where(better, trials[rows, chosen], damping[active] * _RAISE), _DAMPING_LEAST, None
-        )
+        damping[active] = np.where(better, trials[rows, chosen], damping[active] * _RAISE)
+        damping = np.maximum(damping, _DAMPING_LEAST)
+
+        gain = result.loss[active] - at_loss[active]
+        small = gain < tolerance * result.loss[active]
+        best = active[gain > 0]
+        result.accept(best, at[:, best], at_loss[best])
         result.iterations[active] += 1
         result.history[iteration, active] = result.loss[active]
-        calm[active] = np.where(better & (gain >= tolerance), 0, calm[active] + better)
-        stuck = damping[active] > _DAMPING_MOST
+        calm[active] = np.where(better & small, calm[active] + 1, np.where(better, 0, calm[active]))
         result.stop(active[calm[active] >= _PATIENCE], Status.CONVERGED)
         # No descent at any damping: the gradient is within rounding of zero.
-        result.stop(active[stuck & result.active[active]], Status.CONVERGED, Cause.NO_DESCENT)
+        stuck = (damping[active] > _DAMPING_MOST) & result.active[active]
+        result.stop(active[stuck], Status.CONVERGED, Cause.NO_DESCENT)
         progress(iteration, int(result.active.sum()), result.loss)
     return result.end(problem.transform)
 

@@ -20,12 +20,12 @@ METHODS: Mapping[str, Callable[..., StageResult]] = {
 """Optimisers by the name that a stage gives. To add one, write ``minimise(problem, u, base, *, nudge,
 iterations, progress, **options)`` and a line here."""
 
-_GRADED = [{"method": "levenberg_marquardt", "nudge": 0.0, "iterations": 60, "tolerance": 1e-6}]
+_GRADED = [{"method": "levenberg_marquardt", "nudge": 0.0, "iterations": 60, "tolerance": 1e-5}]
 # The gain falls about fivefold a stage; a stage need not converge, it only hands its point on.
 _SPIKING = [
     {"method": "levenberg_marquardt", "nudge": nudge, "iterations": iterations, "tolerance": 1e-4}
     for nudge, iterations in ((20.0, 15), (4.0, 15), (0.8, 15))
-] + [{"method": "levenberg_marquardt", "nudge": 0.0, "iterations": 40, "tolerance": 1e-6}]
+] + [{"method": "levenberg_marquardt", "nudge": 0.0, "iterations": 40, "tolerance": 1e-5}]
 
 
 def default_stages(spiking: bool) -> list[dict]:

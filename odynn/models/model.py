@@ -238,6 +238,14 @@ class BioNeuron(Neuron):
         return tuple(names.get(place, f"x{place}") for place in range(count))
 
     @classmethod
+    def state_unit(cls, state: str) -> str:
+        """Return the unit of a state: mV, that of a concentration, or "1" for a gate."""
+        if state == "V":
+            return "mV"
+        concentrations = {} if cls.membrane is None else cls.membrane.concentrations
+        return concentrations[state].unit if state in concentrations else "1"
+
+    @classmethod
     def table(cls) -> dict[str, Parameter]:
         """Return the parameter table by name; for a class without one, rows around its defaults.
 

@@ -95,15 +95,32 @@ def check_experiment(settings: Mapping) -> list[str]:
             _check_names("target.synthetic.parameters", synthetic["parameters"], model)
         except ModelError as error:
             problems.append(str(error))
-    states = {"loss": settings["loss"], "target.synthetic.noise": (synthetic or {}).get("noise", {})}
-    for key, named in states.items():
-        for state in named:
-            if state not in model.states:
-                problems.append(
-                    f"{key}.{state}: {model.__name__} has no state '{state}'.{did_you_mean(state, model.states)} "
-                    f"It has: {listed(model.states)}."
-                )
+    problems += _check_states(model, settings["loss"], synthetic)
     problems += _check_dt(model, parameters, settings["dt"])
+    return problems
+
+
+def _check_states(model: type[BioNeuron], loss: Mapping, synthetic: Mapping | None) -> list[str]:
+    named = {"loss": [state for state, weight in loss.items() if weight > 0]}
+    if synthetic:
+        named |= {
+            "target.synthetic.observed": synthetic["observed"],
+            "target.synthetic.noise": synthetic["noise"],
+        }
+    problems = [
+        f"{key}.{state}: {model.__name__} has no state '{state}'.{did_you_mean(state, model.states)} "
+        f"It has: {listed(model.states)}."
+        for key, states in named.items()
+        for state in states
+        if state not in model.states
+    ]
+    for key in ("loss", "target.synthetic.noise") if synthetic and not problems else ():
+        problems += [
+            f"{key}.{state}: the synthetic target does not record '{state}'. Add it to "
+            f"target.synthetic.observed, now {listed(synthetic['observed'])}."
+            for state in named[key]
+            if state not in synthetic["observed"]
+        ]
     return problems
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from odynn.models import load_model
 from odynn.models.equations import SOLVERS
 from odynn.models.model import BioNeuron
 
@@ -93,3 +94,8 @@ class Dynamics:
         if voltage is not None:
             state[self.model.V_pos] = tf.broadcast_to(voltage, shape)
         return tuple(state)
+
+
+def experiment_dynamics(settings: Mapping) -> Dynamics:
+    """Return the step that the settings of an experiment describe: model, solver, dt, precision."""
+    return Dynamics(load_model(settings["model"]), settings["dt"], settings["solver"], settings["precision"])

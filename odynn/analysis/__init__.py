@@ -1,0 +1,1 @@
+"""What fits are judged by: ranking, and scores of the free run."""

@@ -1,0 +1,95 @@
+"""From the settings of an experiment, its target and its starts to simulated and fitted starts."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from odynn.data import Fit, Simulated, Starts, Status, Target
+from odynn.fitting.losses import SquaredError
+from odynn.fitting.problem import Problem
+from odynn.fitting.staged import default_stages, fit_stages
+from odynn.models import load_model
+from odynn.simulation.dynamics import experiment_dynamics
+
+
+def experiment_problem(settings: Mapping, target: Target, starts: Starts, threads: int = 1) -> Problem:
+    """Return the problem of fitting these starts to this target.
+
+    Args:
+        settings: model, solver, dt, precision, loss.
+        target: the sweeps to fit.
+        starts: gives the table of parameters, and how many are to come.
+        threads: cores to use.
+    """
+    loss = SquaredError(settings["loss"])
+    return Problem(experiment_dynamics(settings), target, loss, starts.parameters, len(starts.ids), threads)
+
+
+def simulated_starts(problem: Problem, starts: Starts, units: Mapping[str, str]) -> Simulated:
+    """Return the loss of every start before the fit, by the free run."""
+    loss, squares = problem.errors(_columns(starts))
+    finite = np.isfinite(loss)
+    return Simulated(
+        starts.ids,
+        loss,
+        dict(zip(problem.observed_states, np.sqrt(squares), strict=True)),
+        np.where(finite, Status.NOT_FITTED, Status.DIVERGED).astype(np.int8),
+        _units(units),
+    )
+
+
+def fitted_starts(
+    settings: Mapping, target: Target, starts: Starts, before: Simulated, threads: int = 1
+) -> Fit:
+    """Fit starts by the stages of an experiment, and score them by the free run.
+
+    Args:
+        settings: model, solver, dt, precision, loss, fit.
+        target: all sweeps; the training sweeps are fitted, the others only scored.
+        starts: the starts to fit.
+        before: the forward pass of at least these starts.
+        threads: cores to use.
+    """
+    problem = experiment_problem(settings, target.select(target.train), starts, threads)
+    place = {int(start): where for where, start in enumerate(before.ids)}
+    start_loss = before.loss[[place[int(start)] for start in starts.ids]]
+    stages = settings["fit"]["stages"]
+    if stages == "default":
+        stages = default_stages(load_model(settings["model"]).spiking)
+    base = _columns(starts)
+    result = fit_stages(problem, problem.points(base), base, start_loss, stages)
+    # A start that no stage improved keeps its own values, not what the way there and back made of them.
+    improved = result.loss < np.where(np.isfinite(start_loss), start_loss, np.inf)
+    values = np.where(improved, problem.values(result.u, base), base)
+    found = dict(zip(starts.values, values, strict=True))
+    _, train = problem.errors(values)
+    test = {}
+    if not target.train.all():
+        held_out = experiment_problem(settings, target.select(~target.train), starts, threads)
+        test = dict(zip(held_out.observed_states, np.sqrt(held_out.errors(values)[1]), strict=True))
+    return Fit(
+        ids=starts.ids,
+        parameters=starts.parameters,
+        start_values=starts.values,
+        values=found,
+        start_loss=start_loss,
+        loss=np.where(np.isfinite(result.loss), result.loss, np.nan),
+        rmse_train=dict(zip(problem.observed_states, np.sqrt(train), strict=True)),
+        rmse_test=test,
+        status=result.status,
+        cause=result.cause,
+        iterations=result.iterations,
+        history=result.history,
+        stage=result.stage,
+        units=_units(target.units),
+    )
+
+
+def _columns(starts: Starts) -> np.ndarray:
+    return np.array(list(starts.values.values()))
+
+
+def _units(units: Mapping[str, str]) -> dict[str, str]:
+    """Return the units of the observed states and of the loss: that of the square of the only one."""
+    squared = f"({next(iter(units.values()))})²" if len(units) == 1 else "1"
+    return {**units, "loss": squared}

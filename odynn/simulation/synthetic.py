@@ -1,0 +1,59 @@
+"""Synthetic targets: a model with known parameters, simulated and made noisy."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from odynn.data import Target, split_sweeps
+from odynn.models import load_model
+from odynn.simulation.stimuli import stimulus, time_grid
+
+
+def synthetic_target(name: str, settings: Mapping, dt: float, solver: str, steady_state: bool) -> Target:
+    """Simulate a ground truth.
+
+    Args:
+        name: of the model, as in a config.
+        settings: the block ``target.synthetic`` of an experiment.
+        dt: time step, ms.
+        solver: of a declared model.
+        steady_state: whether gates start at their steady state for the model's initial voltage.
+
+    Returns:
+        The target, with its truth and its noise. Computed in float64 by the numpy path.
+    """
+    model = load_model(name)
+    given = {} if settings["parameters"] == "default" else settings["parameters"]
+    truth = {key: float(value) for key, value in {**model.default_params, **given}.items()}
+    neuron = model(dict(truth), dt=dt)
+    neuron.solver = solver
+    initial = None
+    stimuli = np.stack([stimulus(pieces, settings["duration"], dt) for pieces in settings["sweeps"]], axis=1)
+    if steady_state:
+        start = float(np.atleast_1d(model.default_init_state)[model.V_pos])
+        initial = np.full(stimuli.shape[1], start)
+        if model.membrane is not None:
+            neuron._init_state = np.array(
+                [float(x) for x in model.membrane.steady_state(np.float64(start), truth)]
+            )
+    states = neuron.calculate(stimuli)
+    observed = {state: states[:, model.states.index(state)] for state in settings["observed"]}
+    # One stream of noise a state, so that the noise of one does not depend on that of another.
+    for place, (state, deviation) in enumerate(sorted(settings["noise"].items())):
+        generator = np.random.default_rng(np.random.SeedSequence(settings["seed"], spawn_key=(place,)))
+        observed[state] = observed[state] + deviation * generator.standard_normal(observed[state].shape)
+    numbers = np.arange(stimuli.shape[1])
+    train, test = split_sweeps(numbers.tolist(), settings["train"], settings["test"])
+    target = Target(
+        time=time_grid(settings["duration"], dt),
+        stimulus=stimuli,
+        observed=observed,
+        units={state: model.state_unit(state) for state in observed},
+        sweeps=numbers,
+        train=np.isin(numbers, train),
+        initial=initial,
+        truth=truth,
+        noise={state: float(value) for state, value in settings["noise"].items()},
+        source={"kind": "synthetic", "model": model.__name__},
+    )
+    return target.select(np.isin(numbers, train + test))

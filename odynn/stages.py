@@ -1,0 +1,289 @@
+"""The stages of the workflow, one function each: paths in, paths out.
+
+This is the only door through which the workflow's scripts and the command line reach the package.
+Each function imports what it runs inside its body: that keeps TensorFlow out of the stages that do
+not need it, and tells ``odynn.provenance`` which code a stage depends on.
+"""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from odynn.errors import OdynnError
+
+Settings = Mapping
+PathLike = str | os.PathLike
+
+log = logging.getLogger("odynn")
+
+
+@contextmanager
+def job(log_path: PathLike) -> Iterator[None]:
+    """Run one stage as a job: its progress goes to a log file, a failure ends in one message.
+
+    Args:
+        log_path: the log file, made anew.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # or its start-up notes bury the message
+    path = Path(log_path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    except OdynnError as error:
+        log.error("Error: %s", error)
+        sys.stderr.write(f"Error: {error}\n")
+        raise SystemExit(1) from None
+    except Exception:
+        log.error("%s", traceback.format_exc())
+        raise
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def make_target(settings: Settings, output: PathLike) -> None:
+    """Read the recording, or simulate the ground truth, that an experiment is fitted to.
+
+    Args:
+        settings: model, solver, dt, initial_state, target.
+        output: the target file to write.
+    """
+    from odynn import provenance, storage
+    from odynn.recordings import load_target
+    from odynn.simulation.synthetic import synthetic_target
+
+    target = settings["target"]
+    steady_state = {"auto": "file" in target, "steady_state": True, "default": False}[
+        settings["initial_state"]
+    ]
+    if "file" in target:
+        found = load_target(target, settings["dt"], steady_state)
+    else:
+        found = synthetic_target(
+            settings["model"], target["synthetic"], settings["dt"], settings["solver"], steady_state
+        )
+    storage.write_target(output, found, provenance.stamp("make_target", settings))
+    log.info("%d steps of %g ms, %d sweeps, %d for training", *_extent(found))
+
+
+def _extent(target) -> tuple:
+    return len(target.time), target.dt, len(target.sweeps), int(target.train.sum())
+
+
+def get_random(settings: Settings, shard: str, output: PathLike) -> None:
+    """Draw a shard of random starts.
+
+    Args:
+        settings: model, parameters, starts.seed.
+        shard: name of the range of starts, such as "000000-000031".
+        output: the file of starts to write.
+    """
+    from odynn import provenance, storage
+    from odynn.fitting.starts import draw_starts
+    from odynn.models import experiment_parameters, load_model
+
+    model = load_model(settings["model"])
+    parameters = experiment_parameters(model, settings["parameters"])
+    starts = draw_starts(model, parameters, _ids(shard), settings["starts"]["seed"])
+    storage.write_starts(output, starts, provenance.stamp("get_random", settings))
+    log.info("drew starts %s of %s", shard, model.__name__)
+
+
+def _ids(shard: str) -> range:
+    first, last = map(int, shard.split("-"))
+    return range(first, last + 1)
+
+
+def simulate_starts(
+    settings: Settings, target: PathLike, starts: PathLike, shard: str, output: PathLike, threads: int = 1
+) -> None:
+    """Simulate every start of a shard on the training sweeps, before any fitting.
+
+    Args:
+        settings: model, solver, dt, precision, loss, parameters, starts.seed.
+        target: the target file.
+        starts: the file of starts.
+        shard: name of the range of starts.
+        output: the file to write.
+        threads: cores to use.
+    """
+    from odynn import provenance, storage
+    from odynn.fitting.evaluation import experiment_problem, simulated_starts
+    from odynn.simulation.device import set_up_device
+
+    log.info("device: %s", set_up_device())
+    wanted, drawn = storage.read_target(target), storage.read_starts(starts).select(_ids(shard))
+    problem = experiment_problem(settings, wanted.select(wanted.train), drawn, threads)
+    found = simulated_starts(problem, drawn, wanted.units)
+    stamp = provenance.stamp("simulate_starts", settings, {"target": wanted, "starts": drawn})
+    storage.write_simulated(output, found, stamp)
+
+
+def fit(
+    settings: Settings,
+    target: PathLike,
+    starts: PathLike,
+    simulated: PathLike,
+    shard: str,
+    output: PathLike,
+    threads: int = 1,
+) -> None:
+    """Fit every start of a shard.
+
+    Starts that another shard file in the same folder already holds, fitted by the same code from the
+    same settings and target, are taken from there: changing the number of starts or the size of a
+    shard fits only what is new.
+
+    Args:
+        settings: model, solver, dt, precision, loss, parameters, starts.seed, fit.
+        target: the target file.
+        starts: the file of starts.
+        simulated: the file that ``simulate_starts`` wrote.
+        shard: name of the range of starts.
+        output: the file to write.
+        threads: cores to use.
+    """
+    import numpy as np
+
+    from odynn import provenance, storage
+    from odynn.fitting.evaluation import fitted_starts
+    from odynn.simulation.device import set_up_device
+
+    wanted, drawn = storage.read_target(target), storage.read_starts(starts).select(_ids(shard))
+    before = storage.read_simulated(simulated)
+    stamp = provenance.stamp("fit", settings, {"target": wanted})
+    parts = storage.finished_starts(Path(output), drawn, stamp)
+    done = [start for part in parts for start in part.ids.tolist()]
+    if done:
+        log.info("%d of %d starts are fitted already", len(done), len(drawn.ids))
+    left = drawn.select(np.setdiff1d(drawn.ids, done))
+    if len(left.ids):
+        log.info("device: %s", set_up_device())
+        parts.append(fitted_starts(settings, wanted, left, before, threads))
+    joined = storage.concatenate_fits(parts)
+    storage.write_fit(output, joined.take(np.argsort(joined.ids)), stamp)
+
+
+def merge_fits(settings: Settings, fits: Sequence[PathLike], output: PathLike, table: PathLike) -> None:
+    """Join the fitted shards into one file, best start first; no start is dropped.
+
+    Args:
+        settings: the whole experiment.
+        fits: the files of the shards.
+        output: the file to write.
+        table: the CSV table to write, a line a start.
+    """
+    from odynn import provenance, storage
+    from odynn.analysis.ranking import ranked
+    from odynn.analysis.tables import fit_table
+
+    parts = {Path(path).name: storage.read_fit(path) for path in fits}
+    merged = ranked(storage.concatenate_fits(list(parts.values()), [str(path) for path in fits]))
+    inputs = {path.stem: part for path, part in zip(map(Path, fits), parts.values(), strict=True)}
+    storage.write_fit(output, merged, provenance.stamp("merge_fits", settings, inputs))
+    storage.atomic_text(table, fit_table(merged).to_csv(index=False, lineterminator="\n"))
+    log.info("%d starts, best loss %.6g", len(merged.ids), merged.loss[0])
+
+
+def simulate_best(
+    settings: Settings, target: PathLike, fit: PathLike, output: PathLike, threads: int = 1
+) -> None:
+    """Run the best starts freely on every sweep, training and held-out, and score them.
+
+    Args:
+        settings: model, solver, dt, precision, best.
+        target: the target file.
+        fit: the merged fit.
+        output: the file to write.
+        threads: cores to use.
+    """
+    from odynn import provenance, storage
+    from odynn.analysis.best import best_runs
+    from odynn.simulation.device import set_up_device
+
+    log.info("device: %s", set_up_device())
+    wanted, found = storage.read_target(target), storage.read_fit(fit)
+    best = best_runs(settings, wanted, found, threads)
+    stamp = provenance.stamp("simulate_best", settings, {"target": wanted, "fit": found})
+    storage.write_best(output, best, stamp)
+
+
+def plot_results(
+    settings: Settings, target: PathLike, fit: PathLike, best: PathLike, figures: PathLike, tables: PathLike
+) -> None:
+    """Draw the figures and write the tables of an experiment.
+
+    Args:
+        settings: best, loss, plot.
+        target: the target file.
+        fit: the merged fit.
+        best: the file that ``simulate_best`` wrote.
+        figures: folder of traces, waterfall, parameters, history and details, PNG each.
+        tables: folder of parameters and scores, CSV each.
+    """
+    from odynn import plotting, storage
+
+    wanted, found, runs = storage.read_target(target), storage.read_fit(fit), storage.read_best(best)
+    plot, number = settings["plot"], settings["best"]["number"]
+    lines = {"target_color": plot["target_color"]}
+    shades = {"color_map": plot["color_map"]}
+    drawn = {
+        "traces": plotting.traces(wanted, runs, **lines, **shades),
+        "waterfall": plotting.waterfall(found, wanted, weights=settings["loss"]),
+        "parameters": plotting.parameters(found, wanted, number, **lines, **shades),
+        "history": plotting.history(found, **shades),
+        "details": plotting.details(wanted, runs, **lines),
+    }
+    for name, figure in drawn.items():
+        plotting.save(figure, Path(figures) / f"{name}.png", dpi=plot["dpi"])
+    written = {
+        "parameters": plotting.parameter_table(found, wanted, number),
+        "scores": plotting.score_table(runs),
+    }
+    for name, table in written.items():
+        storage.atomic_text(Path(tables) / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+
+
+def report(
+    settings: Settings,
+    target: PathLike,
+    fit: PathLike,
+    best: PathLike,
+    figures: PathLike,
+    tables: PathLike,
+    output: PathLike,
+) -> None:
+    """Write one self-contained HTML page about an experiment.
+
+    Args:
+        settings: the whole experiment.
+        target: the target file.
+        fit: the merged fit.
+        best: the file that ``simulate_best`` wrote.
+        figures: folder of the figures.
+        tables: folder of the tables.
+        output: the page to write.
+    """
+    import pandas as pd
+
+    from odynn import plotting, storage
+
+    page = plotting.report(
+        storage.read_target(target),
+        storage.read_fit(fit),
+        storage.read_best(best),
+        {path.stem: path for path in sorted(Path(figures).glob("*.png"))},
+        {path.stem: pd.read_csv(path) for path in sorted(Path(tables).glob("*.csv"))},
+        settings,
+        storage.read_stamp(fit),
+        folder=Path(output).parent,
+    )
+    storage.atomic_text(output, page)
