@@ -1,0 +1,150 @@
+"""The command line: ``odynn check``, ``odynn models``, ``odynn show``.
+
+The workflow does the work (``snakemake``); these commands look at what goes in and what came out.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from odynn import __version__
+from odynn.errors import OdynnError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: words after ``odynn``; None for those of the process.
+
+    Returns:
+        Exit status: 0, or 1 after an error that the user can mend.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except OdynnError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()  # a reader such as `head` has seen enough
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="odynn", description="Fits biophysical neuron models to recorded traces. To run a fit, use snakemake."
+    )
+    parser.add_argument("--version", action="version", version=f"odynn {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    check = commands.add_parser("check", help="check a configuration and say what it would run")
+    check.add_argument("config", help="configuration file (YAML)")
+    check.set_defaults(command=_check)
+
+    models = commands.add_parser("models", help="list the models, or the parameters of one")
+    models.add_argument("model", nargs="?", help="a name from the list, or path/to/file.py:ClassName")
+    models.set_defaults(command=_models)
+
+    show = commands.add_parser("show", help="summarise a fit.h5")
+    show.add_argument("fit", help="a fit file, merged or of one shard")
+    show.add_argument("--best", type=int, default=5, metavar="K", help="how many of the best starts (default 5)")
+    show.set_defaults(command=_show)
+    return parser
+
+
+def _check(options: argparse.Namespace) -> None:
+    from odynn import config
+
+    checked = config.load(options.config)
+    rows = []
+    for name, settings in checked.experiments.items():
+        target = settings["target"]
+        rows.append(
+            (
+                name,
+                settings["model"],
+                target.get("file", "synthetic"),
+                f"{settings['dt']:g}",
+                str(settings["starts"]["number"]),
+                str(len(checked.shards(name))),
+                str(checked.results / name),
+            )
+        )
+    _table(("experiment", "model", "target", "dt (ms)", "starts", "shards", "results"), rows)
+
+
+def _models(options: argparse.Namespace) -> None:
+    from odynn.models import MODEL_PATHS, load_model
+
+    if options.model is None:
+        rows = []
+        for name in MODEL_PATHS:
+            model = load_model(name)
+            meaning = (model.__doc__ or "").strip().partition("\n")[0]
+            rows.append((name, str(len(model.parameter_names)), ", ".join(model.states), meaning))
+        _table(("model", "parameters", "states", ""), rows)
+        return
+    model = load_model(options.model)
+    rows = [
+        (
+            row.name,
+            f"{row.default:g}",
+            row.unit,
+            f"{row.bounds[0]:g} … {row.bounds[1]:g}",
+            f"{row.start[0]:g} … {row.start[1]:g}",
+            row.scale if row.free else "fixed",
+            row.meaning,
+        )
+        for row in model.table().values()
+    ]
+    _table(("parameter", "default", "unit", "bounds", "random starts", "scale", "meaning"), rows)
+
+
+def _show(options: argparse.Namespace) -> None:
+    from collections import Counter
+
+    from odynn.analysis.ranking import ranked
+    from odynn.data import Status
+    from odynn.storage import read_fit
+
+    fit = ranked(read_fit(options.fit))
+    counts = Counter(Status(status).name.lower().replace("_", " ") for status in fit.status)
+    sys.stdout.write(f"{len(fit.ids)} starts: " + ", ".join(f"{n} {name}" for name, n in counts.items()) + "\n")
+    number = min(options.best, len(fit.ids))
+    headings = ["parameter", "unit", *(f"start {start}" for start in fit.ids[:number])]
+    rows = [("loss", fit.units.get("loss", "1"), *_numbers(fit.loss[:number]))]
+    for title, errors in (("training", fit.rmse_train), ("held-out", fit.rmse_test)):
+        for state, column in errors.items():
+            rows.append((f"RMSE {state}, {title}", fit.units[state], *_numbers(column[:number])))
+    for name, row in fit.parameters.items():
+        rows.append((name if row.free else f"{name} (fixed)", row.unit, *_numbers(fit.values[name][:number])))
+    _table(headings, rows)
+
+
+def _numbers(values) -> list[str]:
+    return [f"{value:.4g}" for value in values]
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    # Into a pipe or a file a table is as wide as it needs to be.
+    width = None if sys.stdout.isatty() else 10 + max(len(line) for line in _widest(headings, rows))
+    Console(markup=False, highlight=False, width=width).print(table)
+
+
+def _widest(headings, rows) -> list[str]:
+    columns = zip(headings, *rows, strict=True)
+    return ["   ".join(max(column, key=len) for column in columns)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+"""Checks of an experiment's settings against each other and the disk, which no schema can express.
+
+Each function takes settings of one experiment, complete and valid by the schema, and returns (key
+within the experiment, what is wrong and the remedy). No recording or model is opened here.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from odynn.config.keys import experiment_schema
+from odynn.errors import did_you_mean, listed
+
+Finding = tuple[tuple, str]
+
+
+def find_conflicts(settings: Mapping) -> list[Finding]:
+    """Return what in the settings of an experiment contradicts something else in them."""
+    target = settings["target"]
+    if "synthetic" in target:
+        path, target = ("target", "synthetic"), target["synthetic"]
+        found = [*_split(target, path, list(range(len(target["sweeps"]))))]
+        found += _stimuli(target, (*path, "sweeps"), settings["dt"])
+    else:
+        found = [*_split(target, ("target",), target["sweeps"]), *_window(target, settings["dt"])]
+    return [*found, *_parameters(settings["parameters"]), *_loss(settings["loss"]), *_plot(settings["plot"])]
+
+
+def _split(target: Mapping, path: tuple, sweeps: list[int] | None) -> Iterator[Finding]:
+    """Check which sweeps are trained on and which held out; ``sweeps`` None: known to the file only."""
+    train, test = target["train"], target["test"]
+    for key in ("train", "test"):
+        unknown = [number for number in target[key] or [] if sweeps is not None and number not in sweeps]
+        if unknown:
+            yield (
+                (*path, key),
+                f"there is no sweep {listed(unknown)}. Expected numbers among {listed(sweeps)} "
+                f"(the first sweep is 0). Received: {target[key]}. Remove it or add the sweep.",
+            )
+    shared = sorted(set(train or []) & set(test or []))
+    if shared:
+        yield (
+            (*path, "test"),
+            f"a held-out sweep must not be trained on. Received: {listed(shared)} in both train {train} and "
+            f"test {test}. Remove it from one of them.",
+        )
+    if train is None and sweeps is not None and test and not set(sweeps) - set(test):
+        yield (
+            (*path, "test"),
+            f"no sweep is left to train on. Received: {test}, which are all {len(sweeps)} sweeps. "
+            "Hold out fewer, or add sweeps.",
+        )
+
+
+def _window(target: Mapping, dt: float) -> Iterator[Finding]:
+    window = target["window"]
+    if window is not None and not window[1] - window[0] >= 2 * dt:
+        yield (
+            ("target", "window"),
+            f"expected [from, to] in ms with at least two steps of dt ({dt:g} ms) between them. "
+            f"Received: [{window[0]:g}, {window[1]:g}]. Swap or widen them.",
+        )
+
+
+def _stimuli(target: Mapping, path: tuple, dt: float) -> Iterator[Finding]:
+    duration = target["duration"]
+    if duration < 2 * dt:
+        yield (
+            (*path[:-1], "duration"),
+            f"expected at least two steps of dt ({dt:g} ms). Received: {duration:g} ms. "
+            "Make it longer, or dt shorter.",
+        )
+    for sweep, pieces in enumerate(target["sweeps"]):
+        for place, piece in enumerate(pieces):
+            for text in _piece(piece, duration):
+                yield (*path, sweep, place), text
+
+
+def _piece(piece: Mapping, duration: float) -> Iterator[str]:
+    begin = piece["from"]
+    if "pulses" in piece:
+        end = begin + (piece["number"] - 1) * piece["every"] + piece["width"]
+        if piece["number"] > 1 and piece["width"] > piece["every"]:
+            yield (
+                f"pulses must not overlap: expected width ≤ every. Received: width {piece['width']:g} ms, "
+                f"every {piece['every']:g} ms. Shorten the width, or lengthen every."
+            )
+        remedy = "Give fewer or shorter pulses, or a longer duration."
+    else:
+        end = piece["to"]
+        if not begin < end:
+            yield (
+                f"expected from < to, in ms. Received: from {begin:g} to {end:g} ms. Swap them, or widen "
+                "the piece."
+            )
+        remedy = "End it earlier, or give a longer duration."
+    # Sums such as 0.1 + 0.2 must not count as later than 0.3.
+    if end > duration * (1 + 1e-9):
+        yield (
+            f"a piece must end within the duration of the sweep ({duration:g} ms). "
+            f"Received: an end at {end:g} ms. {remedy}"
+        )
+
+
+def _parameters(parameters: Mapping) -> Iterator[Finding]:
+    fixed, free = parameters["fixed"], parameters["free"]
+    for key, names in (("free", () if free == "all" else free), *((k, parameters[k]) for k in _INTERVALS)):
+        for name in names:
+            if name in fixed:
+                yield (
+                    ("parameters", key),
+                    f"'{name}' cannot be both here and in parameters.fixed (held at {fixed[name]:g}). "
+                    "Remove it from one of them.",
+                )
+    for name, (lower, upper) in parameters["bounds"].items():
+        if not lower < upper:
+            yield (
+                ("parameters", "bounds", name),
+                f"expected [lower, upper] with lower < upper. Received: [{lower:g}, {upper:g}]. Swap them, "
+                f"or hold the parameter with parameters.fixed: {{{name}: {lower:g}}}.",
+            )
+    for name, (first, last) in parameters["ranges"].items():
+        lower, upper = parameters["bounds"].get(name, (float("-inf"), float("inf")))
+        if not first <= last:
+            yield (
+                ("parameters", "ranges", name),
+                f"expected [lower, upper] with lower ≤ upper. Received: [{first:g}, {last:g}]. Swap them.",
+            )
+        elif lower < upper and not lower <= first <= last <= upper:
+            yield (
+                ("parameters", "ranges", name),
+                f"random starts must lie inside parameters.bounds.{name} [{lower:g}, {upper:g}]. "
+                f"Received: [{first:g}, {last:g}]. Narrow the range, or widen the bounds.",
+            )
+
+
+_INTERVALS = ("bounds", "ranges")
+
+
+def _loss(loss: Mapping) -> Iterator[Finding]:
+    if not any(weight > 0 for weight in loss.values()):
+        yield (
+            ("loss",),
+            f"at least one weight must be above 0. Received: {dict(loss)}. Give the state that is fitted a "
+            "weight, such as V: 1.0.",
+        )
+
+
+def _plot(plot: Mapping) -> Iterator[Finding]:
+    keys = experiment_schema()["properties"]["plot"]["properties"]
+    changed = [key for key in ("color_map", "target_color") if plot[key] != keys[key]["default"]]
+    if not changed:
+        return
+    # Slow to import, so only for those who chose colours; a wrong name found after the fit is worse.
+    from matplotlib import colormaps
+    from matplotlib.colors import CSS4_COLORS, is_color_like
+
+    if "color_map" in changed and plot["color_map"] not in colormaps:
+        yield (
+            ("plot", "color_map"),
+            f"expected the name of a Matplotlib colour map. Received: '{plot['color_map']}'."
+            + (did_you_mean(plot["color_map"], colormaps) or " Choose one such as viridis, magma or tab10."),
+        )
+    if "target_color" in changed and not is_color_like(plot["target_color"]):
+        yield (
+            ("plot", "target_color"),
+            f"expected a Matplotlib colour. Received: '{plot['target_color']}'."
+            + (did_you_mean(plot["target_color"], CSS4_COLORS) or " Choose one such as black or '#333333'."),
+        )
+
+
+def locate_files(settings: dict, folder: Path) -> list[Finding]:
+    """Find the files that settings name, and say which are not there.
+
+    The paths in ``settings`` are changed in place: from relative to ``folder`` to relative to the
+    working directory, or absolute where the two have no folder in common. So results do not hold the
+    paths of one machine.
+
+    Args:
+        settings: of one experiment.
+        folder: that of the configuration file.
+    """
+    found: list[Finding] = []
+    model = settings["model"]
+    file, colon, name = model.rpartition(":")
+    if model.endswith(".py") or (file.endswith(".py") and not name.isidentifier()):
+        text = f"expected path/to/file.py:ClassName. Received: '{model}'. Add the name of the model's class."
+        found.append((("model",), text))
+    elif file.endswith(".py"):
+        path, problem = _locate(file, folder, "a Python file")
+        settings["model"] = f"{path}:{name}"
+        found += [(("model",), problem)] if problem else []
+    target = settings["target"]
+    if "file" in target:
+        target["file"], problem = _locate(target["file"], folder, "a recording")
+        found += [(("target", "file"), problem)] if problem else []
+    return found
+
+
+def _locate(file: str, folder: Path, kind: str) -> tuple[str, str]:
+    """Return a file's path as settings hold it, and the problem with it or an empty string."""
+    if "://" in file:
+        return file, f"addresses are not read. Received: '{file}'. Download the file and give its path."
+    # A folder reached by a symbolic link has another parent than its name suggests.
+    path = os.path.normpath(os.path.join(os.path.realpath(folder), os.path.expanduser(file)))
+    if os.path.isfile(path):
+        return _portable(path), ""
+    wrong = "this is a folder" if os.path.isdir(path) else "there is no such file"
+    text = (
+        f"{wrong}. Expected {kind}, its path relative to the configuration file. "
+        f"Received: '{file}', that is {path}."
+    )
+    parent = os.path.dirname(path)
+    if os.path.isfile(file):
+        remedy = f" It is there from the working directory: write {os.path.relpath(file, folder)}."
+    elif not os.path.isdir(parent):
+        remedy = f" There is no folder {parent} either. Correct the path."
+    else:
+        remedy = did_you_mean(os.path.basename(path), sorted(os.listdir(parent))) or " Correct the path."
+    return file, text + remedy
+
+
+def _portable(path: str) -> str:
+    here = os.getcwd()
+    try:
+        shared = os.path.commonpath([here, path])
+    except ValueError:  # two drives
+        return path
+    relative = Path(os.path.relpath(path, here))
+    near = shared != os.path.dirname(shared) and relative.parts.count("..") <= 3
+    return relative.as_posix() if near else path

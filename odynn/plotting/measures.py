@@ -1,0 +1,190 @@
+"""What figures, tables and the report say about a fit: ranks, spreads, scores and noise floor."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from odynn.data import Best, Fit, Parameter, Status, Target
+
+# Starts whose loss is at most this share above the best fit the data as well as the best one does.
+NEAR = 0.10
+# Fewer such starts than this cannot show what the data leave open.
+ENOUGH = 3
+# Spread of a parameter among these starts, as a share of its bounds.
+LOOSE = 0.05
+UNDETERMINED = 0.20
+# A value this near to a bound, as a share of the bounds, lies at it.
+AT_BOUND = 1e-3
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a simulation follows recorded traces, over all their samples together.
+
+    Attributes:
+        rmse: root mean squared error, in the unit of the state.
+        r2: 1 minus the squared error over the squared deviation from the mean of all samples, so
+            that a flat line at the mean has 0; not a number where the recording is constant.
+    """
+
+    rmse: float
+    r2: float
+
+
+def usable(fit: Fit) -> np.ndarray:
+    """Return [start] true for starts that ended with a finite loss and did not diverge."""
+    return np.isfinite(fit.loss) & (np.asarray(fit.status) != Status.DIVERGED)
+
+
+def ranking(fit: Fit) -> np.ndarray:
+    """Return the places of all starts on the start axis, lowest loss first, diverged ones last."""
+    good = usable(fit)
+    return np.lexsort((np.where(good, fit.loss, 0.0), ~good))
+
+
+def equally_good(fit: Fit, share: float = NEAR) -> np.ndarray:
+    """Return the places of the starts whose loss is at most ``share`` above the best, best first."""
+    order = ranking(fit)
+    order = order[usable(fit)[order]]
+    if not order.size:
+        return order
+    return order[fit.loss[order] <= (1 + share) * fit.loss[order[0]]]
+
+
+def free_parameters(fit: Fit) -> list[Parameter]:
+    """Return the rows of the parameters that the fit could change."""
+    return [row for row in fit.parameters.values() if row.free and row.name in fit.values]
+
+
+def fixed_values(fit: Fit) -> dict[str, float]:
+    """Return the values of the parameters that were held."""
+    held = {}
+    for row in fit.parameters.values():
+        if not row.free:
+            column = np.asarray(fit.values.get(row.name, ()))
+            held[row.name] = float(column[0]) if column.size else row.default
+    return held
+
+
+def position(parameter: Parameter, values) -> np.ndarray:
+    """Return where values lie between the bounds, 0 at the lower and 1 at the upper, on its scale."""
+    lower, upper = parameter.bounds
+    values = np.asarray(values, dtype=float)
+    if parameter.scale == "log":
+        with np.errstate(invalid="ignore", divide="ignore"):
+            places = np.log(values / lower) / np.log(upper / lower)
+    else:
+        places = (values - lower) / (upper - lower)
+    return np.where(np.isfinite(places), np.clip(places, 0.0, 1.0), np.nan)
+
+
+def spread(parameter: Parameter, values) -> float:
+    """Return the width that values take up of the parameter's bounds, on its scale, from 0 to 1."""
+    places = position(parameter, values)
+    places = places[np.isfinite(places)]
+    return float(places.max() - places.min()) if places.size else np.nan
+
+
+def verdict(width: float, starts: int) -> str:
+    """Say what a spread among ``starts`` equally good starts means for a parameter."""
+    if starts < ENOUGH or not np.isfinite(width):
+        return "not judged"
+    if width > UNDETERMINED:
+        return "undetermined"
+    return "loosely determined" if width > LOOSE else "determined"
+
+
+def verdicts(fit: Fit) -> dict[str, tuple[float, str]]:
+    """Return the spread and the verdict of each free parameter, by name."""
+    near = equally_good(fit)
+    found = {}
+    for row in free_parameters(fit):
+        width = spread(row, np.asarray(fit.values[row.name])[near])
+        found[row.name] = (width, verdict(width, len(near)))
+    return found
+
+
+def at_bounds(fit: Fit) -> list[str]:
+    """Return the names of the free parameters whose best value lies at one of its bounds."""
+    order = ranking(fit)
+    if not usable(fit).any():
+        return []
+    names = []
+    for row in free_parameters(fit):
+        place = float(position(row, fit.values[row.name][order[0]]))
+        if min(place, 1 - place) <= AT_BOUND:
+            names.append(row.name)
+    return names
+
+
+def noise_floor(fit: Fit, target: Target, weights: Mapping[str, float] | None = None) -> float | None:
+    """Return the loss that the noise of a synthetic target alone causes.
+
+    Args:
+        fit: the fit, whose losses tell the weights where they are not given.
+        target: the target, with the noise that was added to each state.
+        weights: weight of each state in the loss.
+
+    Returns:
+        The sum over states of weight times noise variance; None where the noise, or the weight of a
+        state, is not known.
+    """
+    if not target.noise or not any(target.noise.values()):
+        return None
+    weights = _weights_seen(fit) if weights is None else weights
+    if weights is None:
+        return None
+    return float(sum(weight * target.noise.get(state, 0.0) ** 2 for state, weight in weights.items())) or None
+
+
+def _weights_seen(fit: Fit) -> dict[str, float] | None:
+    """Return the weights that make losses of the mean squared errors, or None if none do."""
+    states = list(fit.rmse_train)
+    good = usable(fit)
+    if not states or good.sum() < len(states):
+        return None
+    squares = np.stack([np.asarray(fit.rmse_train[state])[good] ** 2 for state in states], axis=1)
+    loss = np.asarray(fit.loss, dtype=float)[good]
+    rows = np.isfinite(squares).all(axis=1) & (loss > 0)
+    if rows.sum() < len(states):
+        return None
+    # Each equation is divided by its loss, or the worst start alone would decide.
+    scaled = squares[rows] / loss[rows, None]
+    weights, _, rank, _ = np.linalg.lstsq(scaled, np.ones(rows.sum()), rcond=None)
+    if rank < len(states) or np.abs(scaled @ weights - 1).max() > 0.01:
+        return None
+    return dict(zip(states, map(float, weights), strict=True))
+
+
+def places_of(target: Target, best: Best) -> np.ndarray:
+    """Return where each sweep of the target lies on the sweep axis of the simulations."""
+    if np.array_equal(target.sweeps, best.sweeps):
+        return np.arange(len(target.sweeps))
+    place = {int(sweep): index for index, sweep in enumerate(best.sweeps)}
+    return np.array([place[int(sweep)] for sweep in target.sweeps], dtype=int)
+
+
+def pooled_score(target: Target, best: Best, state: str, sweeps: np.ndarray, rank: int = 0) -> Score | None:
+    """Return the score of one start over some sweeps taken together.
+
+    Args:
+        target: the recorded traces.
+        best: the simulations.
+        state: name of an observed state.
+        sweeps: [sweep] true for the sweeps of the target that count.
+        rank: place of the start among the best, 0 for the best one.
+
+    Returns:
+        The score, or None where there is no such start or sweep, or the state was not simulated.
+    """
+    if not np.any(sweeps) or len(best.ids) <= rank or state not in best.states:
+        return None
+    recorded = np.asarray(target.observed[state], dtype=float)[:, sweeps]
+    simulated = np.asarray(best.states[state])[:, places_of(target, best)[sweeps], rank].astype(float)
+    seen = np.isfinite(recorded)
+    if not seen.any() or not np.isfinite(simulated[seen]).all():
+        return Score(np.nan, np.nan)
+    error = float(np.mean((simulated - recorded)[seen] ** 2))
+    variance = float(np.var(recorded[seen]))
+    return Score(np.sqrt(error), 1 - error / variance if variance > 0 else np.nan)

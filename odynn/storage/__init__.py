@@ -1,0 +1,36 @@
+"""The files that pass between the stages: their HDF5 schema, atomic writing, reading and merging."""
+
+from odynn.storage.atomic import atomic_path, atomic_text
+from odynn.storage.files import (
+    read_best,
+    read_fit,
+    read_simulated,
+    read_starts,
+    read_target,
+    write_best,
+    write_fit,
+    write_simulated,
+    write_starts,
+    write_target,
+)
+from odynn.storage.reader import read_stamp
+from odynn.storage.merge import concatenate_fits
+from odynn.storage.schema import SCHEMA_VERSION
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "atomic_path",
+    "atomic_text",
+    "concatenate_fits",
+    "read_best",
+    "read_fit",
+    "read_simulated",
+    "read_stamp",
+    "read_starts",
+    "read_target",
+    "write_best",
+    "write_fit",
+    "write_simulated",
+    "write_starts",
+    "write_target",
+]

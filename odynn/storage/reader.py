@@ -1,0 +1,180 @@
+"""Reading the container of an HDF5 file, as the schema says.
+
+Whatever is wrong with a file ends as one StorageError: h5py's own messages name neither the file's
+purpose nor the remedy.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+import odynn
+from odynn.errors import OdynnError, StorageError, listed
+from odynn.storage.schema import AXES, JSON_ATTRIBUTES, KINDS, SCHEMA_VERSION, Item, Kind, row_of
+
+# What h5py, json and the containers raise for a file that is damaged.
+_FAULTS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OdynnError)
+
+
+def read(path: str | os.PathLike, name: str) -> object:
+    """Read the container of a file.
+
+    Args:
+        path: the file.
+        name: the kind of file that is expected, a key of ``schema.KINDS``.
+
+    Returns:
+        The container, equal to the one written but for the precision of traces (float32).
+
+    Raises:
+        StorageError: if the file is missing, not HDF5, cut short, of another kind or a newer
+            version, or lacks a dataset.
+    """
+    kind = KINDS[name]
+    fields = {}
+    with _opened(path, kind) as file:
+        for item in kind.items:
+            fields |= _read_item(file, item)
+        for field in kind.texts:
+            fields[field] = _read_text(file, field)
+        return kind.container(**fields)
+
+
+def read_stamp(path: str | os.PathLike) -> dict:
+    """Read what a file of any kind says of how it was made.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The root attributes: ``kind``, ``schema_version``, ``odynn_version`` and the stamp that the
+        file was written with, its ``settings`` included.
+
+    Raises:
+        StorageError: if the file is missing, not HDF5, cut short, not one of odynn's, or newer.
+    """
+    with _opened(path) as file:
+        stamp = {key: _plain(value) for key, value in file.attrs.items()}
+        stamp |= {key: json.loads(stamp[key]) for key in JSON_ATTRIBUTES if key in stamp}
+        if "settings" in file:
+            stamp["settings"] = _read_text(file, "settings")
+        return stamp
+
+
+def _read_item(file: h5py.File, item: Item) -> dict:
+    """Return the fields that an item fills: none, its own, or also the parameter table."""
+    if not item.field:
+        return {}
+    if item.optional and item.path not in file:
+        return {item.field: None}
+    if not item.mapping:
+        return {item.field: _read_array(file, item, item.path)}
+    if item.path not in file:
+        raise _missing(file, f"a group {item.path}")
+    group = file[item.path]
+    names = json.loads(group.attrs["names"]) if "names" in group.attrs else list(group)
+    fields = {item.field: {name: _read_array(file, item, f"{item.path}/{name}") for name in names}}
+    if item.table == "rows":
+        fields["parameters"] = {name: row_of(name, group[name].attrs) for name in names}
+    return fields
+
+
+def _read_array(file: h5py.File, item: Item, path: str) -> np.ndarray | float:
+    dataset = _dataset(file, path, item.axes)
+    lengths = tuple(len(_dataset(file, axis, (axis,))) for axis in item.axes)
+    if dataset.shape != lengths:
+        raise StorageError(
+            f"'{file.filename}' must hold {path} of shape [{', '.join(item.axes)}] = {lengths}. "
+            f"Received: shape {dataset.shape}. {_again(KINDS[file.attrs['kind']])}"
+        )
+    array = dataset[()]
+    return array.astype(item.dtype, copy=False) if item.axes else float(array)
+
+
+def _read_text(file: h5py.File, path: str) -> dict:
+    return json.loads(_dataset(file, path, ()).asstr()[()])
+
+
+def _dataset(file: h5py.File, path: str, axes: tuple[str, ...]) -> h5py.Dataset:
+    dataset = file.get(path)
+    if not isinstance(dataset, h5py.Dataset):
+        raise _missing(file, f"a dataset {path} [{', '.join(axes)}]")
+    return dataset
+
+
+@contextmanager
+def _opened(path: str | os.PathLike, kind: Kind | None = None) -> Iterator[h5py.File]:
+    """Open a file of odynn for reading; whatever is found wrong until it closes becomes one message."""
+    path = Path(path)
+    wanted = f"a {kind.name} file" if kind else "a file of odynn"
+    if not path.is_file():
+        raise StorageError(
+            f"'{path}' must be {wanted}. Received: {'a folder' if path.is_dir() else 'no such file'}. "
+            f"{_again(kind) if kind else 'Correct the path.'}"
+        )
+    try:
+        # Files are renamed into place and never changed: a file system without locks can serve them.
+        with h5py.File(path, "r", locking="best-effort") as file:
+            _check_kind(file, path, kind)
+            yield file
+    except StorageError:
+        raise
+    except _FAULTS as error:
+        raise StorageError(
+            f"'{path}' must be {wanted}. Received: {_fault(path)} ({error}). {_again(kind)}"
+        ) from error
+
+
+def _check_kind(file: h5py.File, path: Path, kind: Kind | None) -> None:
+    name = _plain(file.attrs.get("kind"))
+    found = KINDS.get(name)
+    if found is None:
+        raise StorageError(
+            f"'{path}' must be {f'a {kind.name} file' if kind else 'a file'} of odynn, with a root attribute "
+            f"'kind' ({listed(KINDS)}). Received: kind {name!r}. Read a recording with odynn.recordings."
+        )
+    if kind and found is not kind:
+        raise StorageError(
+            f"'{path}' must be a {kind.name} file, written by the stage {kind.stage}. Received: a "
+            f"{found.name} file, written by the stage {found.stage}. Read it with read_{found.name}, "
+            f"or give a {kind.name} file."
+        )
+    version = int(file.attrs["schema_version"])
+    if not 1 <= version <= SCHEMA_VERSION:
+        raise StorageError(
+            f"'{path}' must have a schema version from 1 to {SCHEMA_VERSION}, which odynn "
+            f"{odynn.__version__} reads. Received: version {version}, written by odynn "
+            f"{file.attrs.get('odynn_version')}. Install that version of odynn, or newer. {_again(found)}"
+        )
+
+
+def _fault(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            signed = file.read(8) == b"\x89HDF\r\n\x1a\n"
+    except OSError:
+        return "a file that cannot be opened"
+    return f"{'a damaged or truncated file' if signed else 'a file that is not HDF5'} of {size} bytes"
+
+
+def _missing(file: h5py.File, what: str) -> StorageError:
+    kind = KINDS[file.attrs["kind"]]
+    return StorageError(
+        f"'{file.filename}', a {kind.name} file, must hold {what}. "
+        f"Received: only {listed(file)} at its root. {_again(kind)}"
+    )
+
+
+def _again(kind: Kind | None) -> str:
+    stage = f"the stage {kind.stage}" if kind else "the stage that writes it"
+    return f"Delete the file if it is there and make it again with {stage}."
+
+
+def _plain(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value
