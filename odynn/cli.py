@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="odynn", description="Fits biophysical neuron models to recorded traces. To run a fit, use snakemake."
+        prog="odynn",
+        description="Fits biophysical neuron models to recorded traces. To run a fit, use snakemake.",
     )
     parser.add_argument("--version", action="version", version=f"odynn {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -48,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
     show = commands.add_parser("show", help="summarise a fit.h5")
     show.add_argument("fit", help="a fit file, merged or of one shard")
-    show.add_argument("--best", type=int, default=5, metavar="K", help="how many of the best starts (default 5)")
+    show.add_argument("--best", type=int, default=5, metavar="K", help="number of best starts (default 5)")
     show.set_defaults(command=_show)
     return parser
 
@@ -110,7 +111,8 @@ def _show(options: argparse.Namespace) -> None:
 
     fit = ranked(read_fit(options.fit))
     counts = Counter(Status(status).name.lower().replace("_", " ") for status in fit.status)
-    sys.stdout.write(f"{len(fit.ids)} starts: " + ", ".join(f"{n} {name}" for name, n in counts.items()) + "\n")
+    ends = ", ".join(f"{count} {name}" for name, count in counts.items())
+    sys.stdout.write(f"{len(fit.ids)} starts: {ends}\n")
     number = min(options.best, len(fit.ids))
     headings = ["parameter", "unit", *(f"start {start}" for start in fit.ids[:number])]
     rows = [("loss", fit.units.get("loss", "1"), *_numbers(fit.loss[:number]))]

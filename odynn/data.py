@@ -142,7 +142,7 @@ class Target:
         time: [time] in ms, the time at the end of each step of length dt.
         stimulus: [time, sweep] in µA/cm², constant over each step.
         observed: state name to [time, sweep], in the state's unit.
-        units: unit of each observed state.
+        units: unit of each observed state, and of each parameter in ``truth``.
         sweeps: [sweep] numbers of the sweeps in their source.
         train: [sweep] true for training sweeps; the others are held out.
         initial: [sweep] the voltage (mV) that every simulation starts from, gates at their steady

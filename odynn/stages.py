@@ -7,6 +7,7 @@ not need it, and tells ``odynn.provenance`` which code a stage depends on.
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,9 @@ log = logging.getLogger("odynn")
 def job(log_path: PathLike) -> Iterator[None]:
     """Run one stage as a job: its progress goes to a log file, a failure ends in one message.
 
+    A cluster's warning before its time limit (SIGTERM, SIGUSR1) ends the stage as an exception does,
+    so that it can save what it has.
+
     Args:
         log_path: the log file, made anew.
     """
@@ -35,6 +39,7 @@ def job(log_path: PathLike) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+    kept = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
         yield
     except OdynnError as error:
@@ -45,8 +50,15 @@ def job(log_path: PathLike) -> Iterator[None]:
         log.error("%s", traceback.format_exc())
         raise
     finally:
+        for number, previous in kept.items():
+            signal.signal(number, previous)
         log.removeHandler(handler)
         handler.close()
+
+
+def _stop(number: int, _frame) -> None:
+    log.warning("stopped by %s; run the same command again to go on", signal.Signals(number).name)
+    raise SystemExit(128 + number)
 
 
 def make_target(settings: Settings, output: PathLike) -> None:
@@ -122,7 +134,7 @@ def simulate_starts(
     log.info("device: %s", set_up_device())
     wanted, drawn = storage.read_target(target), storage.read_starts(starts).select(_ids(shard))
     problem = experiment_problem(settings, wanted.select(wanted.train), drawn, threads)
-    found = simulated_starts(problem, drawn, wanted.units)
+    found = simulated_starts(problem, drawn, wanted)
     stamp = provenance.stamp("simulate_starts", settings, {"target": wanted, "starts": drawn})
     storage.write_simulated(output, found, stamp)
 
@@ -140,7 +152,8 @@ def fit(
 
     Starts that another shard file in the same folder already holds, fitted by the same code from the
     same settings and target, are taken from there: changing the number of starts or the size of a
-    shard fits only what is new.
+    shard fits only what is new. While it runs, the state is kept in ``checkpoints/`` beside the
+    folder of the output: killed at any moment and run again, it goes on and ends the same.
 
     Args:
         settings: model, solver, dt, precision, loss, parameters, starts.seed, fit.
@@ -165,11 +178,14 @@ def fit(
     if done:
         log.info("%d of %d starts are fitted already", len(done), len(drawn.ids))
     left = drawn.select(np.setdiff1d(drawn.ids, done))
+    key = provenance.content_hash({"stamp": stamp, "starts": left})
+    checkpoint = storage.Checkpoint(Path(output).parent.parent / "checkpoints" / f"{shard}.npz", key)
     if len(left.ids):
         log.info("device: %s", set_up_device())
-        parts.append(fitted_starts(settings, wanted, left, before, threads))
+        parts.append(fitted_starts(settings, wanted, left, before, threads, checkpoint))
     joined = storage.concatenate_fits(parts)
     storage.write_fit(output, joined.take(np.argsort(joined.ids)), stamp)
+    checkpoint.remove()
 
 
 def merge_fits(settings: Settings, fits: Sequence[PathLike], output: PathLike, table: PathLike) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from odynn.data import Fit, Simulated, Starts, Status, Target
 from odynn.fitting.losses import SquaredError
 from odynn.fitting.problem import Problem
+from odynn.fitting.search import Keeper
 from odynn.fitting.staged import default_stages, fit_stages
 from odynn.models import load_model
 from odynn.simulation.dynamics import experiment_dynamics
@@ -25,7 +26,7 @@ def experiment_problem(settings: Mapping, target: Target, starts: Starts, thread
     return Problem(experiment_dynamics(settings), target, loss, starts.parameters, len(starts.ids), threads)
 
 
-def simulated_starts(problem: Problem, starts: Starts, units: Mapping[str, str]) -> Simulated:
+def simulated_starts(problem: Problem, starts: Starts, target: Target) -> Simulated:
     """Return the loss of every start before the fit, by the free run."""
     loss, squares = problem.errors(_columns(starts))
     finite = np.isfinite(loss)
@@ -34,12 +35,17 @@ def simulated_starts(problem: Problem, starts: Starts, units: Mapping[str, str])
         loss,
         dict(zip(problem.observed_states, np.sqrt(squares), strict=True)),
         np.where(finite, Status.NOT_FITTED, Status.DIVERGED).astype(np.int8),
-        _units(units),
+        _units(target),
     )
 
 
 def fitted_starts(
-    settings: Mapping, target: Target, starts: Starts, before: Simulated, threads: int = 1
+    settings: Mapping,
+    target: Target,
+    starts: Starts,
+    before: Simulated,
+    threads: int = 1,
+    keeper: Keeper | None = None,
 ) -> Fit:
     """Fit starts by the stages of an experiment, and score them by the free run.
 
@@ -49,6 +55,7 @@ def fitted_starts(
         starts: the starts to fit.
         before: the forward pass of at least these starts.
         threads: cores to use.
+        keeper: of the state of the fit while it runs.
     """
     problem = experiment_problem(settings, target.select(target.train), starts, threads)
     place = {int(start): where for where, start in enumerate(before.ids)}
@@ -57,7 +64,7 @@ def fitted_starts(
     if stages == "default":
         stages = default_stages(load_model(settings["model"]).spiking)
     base = _columns(starts)
-    result = fit_stages(problem, problem.points(base), base, start_loss, stages)
+    result = fit_stages(problem, problem.points(base), base, start_loss, stages, keeper)
     # A start that no stage improved keeps its own values, not what the way there and back made of them.
     improved = result.loss < np.where(np.isfinite(start_loss), start_loss, np.inf)
     values = np.where(improved, problem.values(result.u, base), base)
@@ -81,7 +88,7 @@ def fitted_starts(
         iterations=result.iterations,
         history=result.history,
         stage=result.stage,
-        units=_units(target.units),
+        units=_units(target),
     )
 
 
@@ -89,7 +96,8 @@ def _columns(starts: Starts) -> np.ndarray:
     return np.array(list(starts.values.values()))
 
 
-def _units(units: Mapping[str, str]) -> dict[str, str]:
+def _units(target: Target) -> dict[str, str]:
     """Return the units of the observed states and of the loss: that of the square of the only one."""
+    units = {state: target.units[state] for state in target.observed}
     squared = f"({next(iter(units.values()))})²" if len(units) == 1 else "1"
     return {**units, "loss": squared}

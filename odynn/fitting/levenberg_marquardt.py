@@ -6,13 +6,12 @@ costs a twentieth of the normal equations, so that hardly any are ever computed 
 then refused. D. W. Marquardt, J. Soc. Ind. Appl. Math. 11 (1963) 431–441, doi:10.1137/0111030.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from odynn.data import Cause, Status
 from odynn.fitting.problem import Problem
 from odynn.fitting.result import StageResult
+from odynn.fitting.search import Keeper, Progress, Search
 
 # Dampings tried, as factors of a start's own, and what the own becomes where none of them helps.
 _TRIALS = np.array([0.01, 0.1, 1.0, 10.0])
@@ -34,8 +33,9 @@ def minimise(
     *,
     nudge: float = 0.0,
     iterations: int = 40,
-    tolerance: float = 1e-5,
-    progress: Callable[[int, int, np.ndarray], None] = lambda *_: None,
+    tolerance: float = 1e-4,
+    progress: Progress | None = None,
+    keeper: Keeper | None = None,
 ) -> StageResult:
     """Minimise the loss from every start.
 
@@ -46,82 +46,116 @@ def minimise(
         nudge: gain K, 1/ms.
         iterations: most iterations of a start.
         tolerance: a relative decrease of the loss below this, three times in a row, is convergence.
-        progress: called after each iteration with its number, the number of active starts, and the
-            losses [start].
+        progress: see ``Search.run``.
+        keeper: see ``Search.run``.
 
     Returns:
         The best points found and how each start ended.
     """
-    result = StageResult.begin(u, problem.losses(u, base, nudge), iterations)
-    number = u.shape[1]
-    at, at_loss = result.u.copy(), result.loss.copy()  # where the derivatives H and g belong
-    before, before_loss = at.copy(), at_loss.copy()
-    damping = np.full(number, _DAMPING_START)
-    calm = np.zeros(number, dtype=int)
-    moved = np.ones(number, dtype=bool)
-    H = np.full((number, len(u), len(u)), np.nan)
-    g = np.full((number, len(u)), np.nan)
-    for iteration in range(iterations):
-        fresh = np.flatnonzero(result.active & moved)
-        if len(fresh):
-            H_new, g_new, _ = problem.normal_equations(at[:, fresh], base[:, fresh], nudge)
-            finite = np.isfinite(H_new).all(axis=(0, 1)) & np.isfinite(g_new).all(axis=0)
-            H[fresh[finite]], g[fresh[finite]] = H_new[..., finite].transpose(2, 0, 1), g_new[:, finite].T
-            # Sensitivities explode there: go back to the point before and take a shorter step.
-            lost = fresh[~finite]
-            at[:, lost], at_loss[lost] = before[:, lost], before_loss[lost]
-            damping[lost] *= _RAISE
-            result.stop(
-                lost[np.isnan(g[lost]).any(axis=1)], Status.STOPPED_EARLY, Cause.SENSITIVITY_NOT_FINITE
-            )
-            moved[fresh] = False
-        active = np.flatnonzero(result.active)
+    return LevenbergMarquardt(problem, u, base, nudge, iterations, tolerance).run(progress, keeper)
+
+
+class LevenbergMarquardt(Search):
+    """The search; see the module for the method.
+
+    Its memory: ``at`` [free, start] the points where the derivatives ``H`` [start, free, free] and
+    ``g`` [start, free] belong, with their loss ``at_loss``; ``before`` and ``before_loss``, the ones
+    before these; ``damping``; ``calm``, small steps in a row; ``moved``, whether derivatives are due.
+    """
+
+    def __init__(self, problem, u, base, nudge, iterations, tolerance):
+        super().__init__(problem, u, base, nudge, iterations)
+        self.tolerance = tolerance
+        free, number = u.shape
+        self.memory = {
+            "at": self.result.u.copy(),
+            "at_loss": self.result.loss.copy(),
+            "before": self.result.u.copy(),
+            "before_loss": self.result.loss.copy(),
+            "damping": np.full(number, _DAMPING_START),
+            "calm": np.zeros(number, dtype=int),
+            "moved": np.ones(number, dtype=bool),
+            "H": np.full((number, free, free), np.nan),
+            "g": np.full((number, free), np.nan),
+        }
+
+    def iterate(self, iteration: int, active: np.ndarray) -> None:
+        """Take the best of several steps from each active start."""
+        memory, result = self.memory, self.result
+        self._differentiate(active[memory["moved"][active]])
+        active = active[result.active[active]]
         if not len(active):
-            break
-        trials = damping[active, None] * _TRIALS
-        steps = _steps(H[active], g[active], trials)
-        points = at[:, active, None] + steps.transpose(2, 0, 1)
-        losses = problem.losses(
-            points.reshape(len(u), -1), np.repeat(base[:, active], len(_TRIALS), axis=1), nudge
-        ).reshape(len(active), -1)
-        losses = np.where(np.isfinite(losses), losses, np.inf)
+            return
+        trials = memory["damping"][active, None] * _TRIALS
+        steps = _steps(memory["H"][active], memory["g"][active], trials)
+        points, losses = self._try(active, steps)
         rows, chosen = np.arange(len(active)), np.argmin(losses, axis=1)
         loss = losses[rows, chosen]
-        better = loss < at_loss[active]
-        accepted = active[better]
-        before[:, accepted], before_loss[accepted] = at[:, accepted], at_loss[accepted]
-        at[:, accepted], at_loss[accepted] = points[:, rows, chosen][:, better], loss[better]
-        moved[accepted] = True
-        damping[active] = np.where(better, trials[rows, chosen], damping[active] * _RAISE)
-        damping = np.maximum(damping, _DAMPING_LEAST)
+        better = loss < memory["at_loss"][active]
+        self._move(active[better], points[:, rows, chosen][:, better], loss[better])
+        damping = np.where(better, trials[rows, chosen], memory["damping"][active] * _RAISE)
+        memory["damping"][active] = np.maximum(damping, _DAMPING_LEAST)
 
-        gain = result.loss[active] - at_loss[active]
-        small = gain < tolerance * result.loss[active]
+        gain = result.loss[active] - memory["at_loss"][active]
+        small = gain < self.tolerance * result.loss[active]
         best = active[gain > 0]
-        result.accept(best, at[:, best], at_loss[best])
+        result.accept(best, memory["at"][:, best], memory["at_loss"][best])
         result.iterations[active] += 1
         result.history[iteration, active] = result.loss[active]
-        calm[active] = np.where(better & small, calm[active] + 1, np.where(better, 0, calm[active]))
-        result.stop(active[calm[active] >= _PATIENCE], Status.CONVERGED)
+        calm = memory["calm"][active]
+        memory["calm"][active] = np.where(better, np.where(small, calm + 1, 0), calm)
         # No descent at any damping: the gradient is within rounding of zero.
-        stuck = (damping[active] > _DAMPING_MOST) & result.active[active]
-        result.stop(active[stuck], Status.CONVERGED, Cause.NO_DESCENT)
-        progress(iteration, int(result.active.sum()), result.loss)
-    return result.end(problem.transform)
+        result.stop(active[memory["damping"][active] > _DAMPING_MOST], Status.CONVERGED, Cause.NO_DESCENT)
+        result.stop(active[memory["calm"][active] >= _PATIENCE], Status.CONVERGED)
+
+    def _differentiate(self, starts: np.ndarray) -> None:
+        """Take the derivatives where these starts are now."""
+        if not len(starts):
+            return
+        memory = self.memory
+        H, g, _ = self.problem.normal_equations(memory["at"][:, starts], self.base[:, starts], self.nudge)
+        finite = np.isfinite(H).all(axis=(0, 1)) & np.isfinite(g).all(axis=0)
+        memory["H"][starts[finite]] = H[..., finite].transpose(2, 0, 1)
+        memory["g"][starts[finite]] = g[:, finite].T
+        memory["moved"][starts] = False
+        # Sensitivities explode there: back to the point before, and a shorter step from it.
+        lost = starts[~finite]
+        memory["at"][:, lost], memory["at_loss"][lost] = (
+            memory["before"][:, lost],
+            memory["before_loss"][lost],
+        )
+        memory["damping"][lost] *= _RAISE
+        never = lost[np.isnan(memory["g"][lost]).any(axis=1)]
+        self.result.stop(never, Status.STOPPED_EARLY, Cause.SENSITIVITY_NOT_FINITE)
+
+    def _try(self, active: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the points [free, start, trial] and their losses [start, trial], infinite if not finite."""
+        points = self.memory["at"][:, active, None] + steps.transpose(2, 0, 1)
+        base = np.repeat(self.base[:, active], steps.shape[1], axis=1)
+        losses = self.problem.losses(points.reshape(len(points), -1), base, self.nudge)
+        return points, np.where(np.isfinite(losses), losses, np.inf).reshape(steps.shape[:2])
+
+    def _move(self, starts: np.ndarray, points: np.ndarray, losses: np.ndarray) -> None:
+        memory = self.memory
+        memory["before"][:, starts], memory["before_loss"][starts] = (
+            memory["at"][:, starts],
+            memory["at_loss"][starts],
+        )
+        memory["at"][:, starts], memory["at_loss"][starts] = points, losses
+        memory["moved"][starts] = True
 
 
 def _steps(H: np.ndarray, g: np.ndarray, damping: np.ndarray) -> np.ndarray:
     """Return the step of each start for each damping, [start, trial, free]."""
-    diagonal = np.einsum("nii->ni", H)
+    diagonal = np.diagonal(H, axis1=1, axis2=2)
     largest = diagonal.max(axis=1, keepdims=True)
     scale = np.sqrt(np.maximum(diagonal, _DIAGONAL_FLOOR * np.maximum(largest, np.finfo(float).tiny)))
     scaled = H / (scale[:, :, None] * scale[:, None, :])
-    right = -g / scale
     # The spectrum once, and every damping is a division: no factorisation a trial, and no failure
     # on a singular matrix.
     spectrum, basis = np.linalg.eigh(scaled)
-    along = np.einsum("nij,ni->nj", basis, right)
+    along = np.sum(basis * (-g / scale)[:, :, None], axis=1)
     weights = along[:, None, :] / (np.maximum(spectrum, 0.0)[:, None, :] + damping[:, :, None])
-    steps = np.einsum("nij,nkj->nki", basis, weights) / scale[:, None, :]
+    steps = np.sum(basis[:, None] * weights[:, :, None, :], axis=3) / scale[:, None, :]
     longest = np.abs(steps).max(axis=2, keepdims=True)
     return steps * np.minimum(1.0, _LONGEST / np.maximum(longest, np.finfo(float).tiny))

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from odynn.data import Cause, Status
 from odynn.fitting import adam, levenberg_marquardt
 from odynn.fitting.problem import Problem
 from odynn.fitting.result import StageResult
+from odynn.fitting.search import Keeper, NoKeeper
 
 log = logging.getLogger(__name__)
 
@@ -20,12 +21,12 @@ METHODS: Mapping[str, Callable[..., StageResult]] = {
 """Optimisers by the name that a stage gives. To add one, write ``minimise(problem, u, base, *, nudge,
 iterations, progress, **options)`` and a line here."""
 
-_GRADED = [{"method": "levenberg_marquardt", "nudge": 0.0, "iterations": 60, "tolerance": 1e-5}]
+_GRADED = [{"method": "levenberg_marquardt", "nudge": 0.0, "iterations": 60, "tolerance": 1e-4}]
 # The gain falls about fivefold a stage; a stage need not converge, it only hands its point on.
 _SPIKING = [
     {"method": "levenberg_marquardt", "nudge": nudge, "iterations": iterations, "tolerance": 1e-4}
     for nudge, iterations in ((20.0, 15), (4.0, 15), (0.8, 15))
-] + [{"method": "levenberg_marquardt", "nudge": 0.0, "iterations": 40, "tolerance": 1e-5}]
+] + [{"method": "levenberg_marquardt", "nudge": 0.0, "iterations": 40, "tolerance": 1e-4}]
 
 
 def default_stages(spiking: bool) -> list[dict]:
@@ -58,7 +59,12 @@ class StagedResult:
 
 
 def fit_stages(
-    problem: Problem, u: np.ndarray, base: np.ndarray, start_loss: np.ndarray, stages: Sequence[Mapping]
+    problem: Problem,
+    u: np.ndarray,
+    base: np.ndarray,
+    start_loss: np.ndarray,
+    stages: Sequence[Mapping],
+    keeper: Keeper | None = None,
 ) -> StagedResult:
     """Run the stages one after the other on all starts.
 
@@ -68,17 +74,24 @@ def fit_stages(
         base: [parameter, start] values of all parameters.
         start_loss: [start] free-run loss of the starting points.
         stages: for each stage its ``method`` and the options of that method.
+        keeper: holds the state of an interrupted fit, and gets it as it changes.
 
     Returns:
         The best points by the free run, whatever the stages minimised.
     """
+    keeper = NoKeeper() if keeper is None else keeper
     best_u, best_loss = u.copy(), np.where(np.isfinite(start_loss), start_loss, np.inf)
+    finished = _StageKeeper(keeper)
     parts = []
     for number, stage in enumerate(stages):
         options = dict(stage)
         method = options.pop("method")
-        log.info("stage %d of %d: %s, %s", number + 1, len(stages), method, _described(options))
-        part = METHODS[method](problem, u, base, progress=_progress(options["iterations"]), **options)
+        part = finished.result(number)
+        if part is None:
+            log.info("stage %d of %d: %s, %s", number + 1, len(stages), method, _described(options))
+            progress = _progress(options["iterations"])
+            part = METHODS[method](problem, u, base, progress=progress, keeper=finished, **options)
+            finished.end_stage(part)
         parts.append(part)
         u = part.u
         free_run = part.loss if options["nudge"] == 0 else problem.losses(u, base)
@@ -97,6 +110,47 @@ def fit_stages(
         np.concatenate([part.history for part in parts]),
         np.concatenate([np.full(len(part.history), number) for number, part in enumerate(parts)]),
     )
+
+
+class _StageKeeper:
+    """Keeps the results of the stages that are done beside the state of the one that runs."""
+
+    def __init__(self, keeper: Keeper):
+        self._keeper = keeper
+        saved = keeper.load()
+        self._done = {name: array for name, array in saved.items() if name.startswith("stage")}
+        self._running = {
+            name.partition("/")[2]: array for name, array in saved.items() if name.startswith("running/")
+        }
+        if saved:
+            log.info(
+                "going on from a checkpoint: %d stages done",
+                len({name.partition("/")[0] for name in self._done}),
+            )
+
+    def result(self, number: int) -> StageResult | None:
+        """Return the result of a stage that is done."""
+        names = [field.name for field in fields(StageResult)]
+        if f"stage{number}/{names[0]}" not in self._done:
+            return None
+        return StageResult(**{name: self._done[f"stage{number}/{name}"] for name in names})
+
+    def end_stage(self, part: StageResult) -> None:
+        """Keep the result of the stage that has just ended."""
+        number = len({name.partition("/")[0] for name in self._done})
+        self._done |= {
+            f"stage{number}/{field.name}": getattr(part, field.name) for field in fields(StageResult)
+        }
+        self._keeper.save(self._done, now=True)
+
+    def load(self) -> dict[str, np.ndarray]:
+        """Return the state of the stage that was running; it serves once."""
+        running, self._running = self._running, {}
+        return running
+
+    def save(self, arrays: Mapping[str, np.ndarray], now: bool = False) -> None:
+        """Save the state of the running stage."""
+        self._keeper.save(self._done | {f"running/{name}": array for name, array in arrays.items()}, now)
 
 
 def _described(options: Mapping) -> str:

@@ -347,8 +347,8 @@ class BioNeuron(Neuron):
             elif neurons and i_inj.shape[2:] != neurons or not neurons and i_inj.ndim > 3:
                 raise ModelError(
                     f"calculate: a stimulus of {i_inj.ndim} axes must be [time, batch, neuron] with neurons "
-                    f"{neurons or (1,)}. Received: shape {i_inj.shape}. Give [time, batch] to stimulate every "
-                    "neuron alike."
+                    f"{neurons or (1,)}. Received: shape {i_inj.shape}. Give [time, batch] to stimulate "
+                    "every neuron alike."
                 )
             shape = (len(start), *np.broadcast_shapes(i_inj.shape[1:], (1, *neurons)))
             start = np.broadcast_to(
@@ -372,13 +372,14 @@ class BioNeuron(Neuron):
             states: [time, state(, batch)(, neuron)].
 
         Returns:
-            Current name to values in µA/cm², outward positive; empty without a declared membrane.
+            "I_" and the name of each current to values in µA/cm², outward positive; empty without a
+            declared membrane.
         """
         if self.membrane is None:
             return {}
         by_name = {name: states[:, place] for place, name in enumerate(self.membrane.states)}
         currents = self.membrane.ionic_currents(by_name, self._param)
-        return {name: np.broadcast_to(values, by_name["V"].shape) for name, values in currents.items()}
+        return {f"I_{name}": np.broadcast_to(values, by_name["V"].shape) for name, values in currents.items()}
 
     def plot_results(self, ts, i_inj_values, results, ca_true=None, suffix="", show=True, save=False):
         """Draw an experiment in detail: voltage, ions, currents, gates and stimulus.
@@ -398,7 +399,7 @@ class BioNeuron(Neuron):
         from odynn.plotting import neuron_details, show_or_save
 
         results = np.asarray(results)
-        currents = {name: _merge_neurons(I, axis=1) for name, I in self.currents(results).items()}
+        currents = {name: _merge_neurons(trace, axis=1) for name, trace in self.currents(results).items()}
         traces = _merge_neurons(results, axis=2)
         ions = {ion: traces[:, place] for ion, place in self.ions.items()}
         others = {self.V_pos % traces.shape[1], *(place % traces.shape[1] for place in self.ions.values())}

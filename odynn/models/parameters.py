@@ -49,8 +49,9 @@ def experiment_parameters(model: type[BioNeuron], changes: Mapping) -> dict[str,
             value = float(fixed.get(name, row.default))
             if not row.bounds[0] <= value <= row.bounds[1]:
                 raise ModelError(
-                    f"parameters.fixed.{name}: must lie inside its bounds [{row.bounds[0]:g}, {row.bounds[1]:g}] "
-                    f"{row.unit}. Received: {value:g}. Change the value, or widen parameters.bounds.{name}."
+                    f"parameters.fixed.{name}: must lie inside its bounds "
+                    f"[{row.bounds[0]:g}, {row.bounds[1]:g}] {row.unit}. Received: {value:g}. "
+                    f"Change the value, or widen parameters.bounds.{name}."
                 )
             row = row.changed(default=value, start=(value, value), free=False)
         rows[name] = row

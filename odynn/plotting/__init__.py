@@ -1,13 +1,33 @@
-"""Figures, tables and the report: containers in, matplotlib Figures, DataFrames or HTML out."""
+"""Figures, tables and the report of a fit.
 
-from odynn.plotting.panels import details as details
-from odynn.plotting.panels import neuron_details as neuron_details
-from odynn.plotting.panels import neuron_output as neuron_output
-from odynn.plotting.fits import history as history
-from odynn.plotting.fits import waterfall as waterfall
-from odynn.plotting.bounds import parameters as parameters
-from odynn.plotting.appearance import png as png
-from odynn.plotting.appearance import save as save
-from odynn.plotting.appearance import show_or_save as show_or_save
-from odynn.plotting.appearance import style as style
-from odynn.plotting.sweeps import traces as traces
+Containers go in; matplotlib Figures that no pyplot window knows of, DataFrames and HTML come out.
+"""
+
+from odynn.plotting.appearance import png, save, show_or_save, style
+from odynn.plotting.bounds import parameters
+from odynn.plotting.fits import history, waterfall
+from odynn.plotting.neurons import neuron_details, neuron_output
+from odynn.plotting.page import report
+from odynn.plotting.panels import details
+from odynn.plotting.summary import Summary, summarise
+from odynn.plotting.sweeps import traces
+from odynn.plotting.tables import parameter_table, score_table
+
+__all__ = [
+    "Summary",
+    "details",
+    "history",
+    "neuron_details",
+    "neuron_output",
+    "parameter_table",
+    "parameters",
+    "png",
+    "report",
+    "save",
+    "score_table",
+    "show_or_save",
+    "style",
+    "summarise",
+    "traces",
+    "waterfall",
+]

@@ -1,10 +1,10 @@
-"""How every figure looks, how it is written, and how numbers are spelt in figures and reports."""
+"""How every figure looks and how it is written."""
 
 import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import matplotlib
@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter
 
 from odynn.data import Status
 from odynn.errors import ConfigError, OdynnError, did_you_mean
+from odynn.plotting.spelling import power_of_ten
 
 INK = "#222222"
 MUTED = "#6b6b6b"
@@ -70,8 +71,6 @@ _RC = {
     "figure.constrained_layout.w_pad": 0.06,
 }
 
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
 
 @contextmanager
 def style() -> Iterator[None]:
@@ -118,12 +117,24 @@ def save(figure: Figure, path: str | Path, dpi: float = 150) -> Path:
 
     Returns:
         The path written.
+
+    Raises:
+        OdynnError: if the file cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(png(figure, dpi))
-    os.replace(partial, path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    drawn = png(figure, dpi)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(drawn)
+        os.replace(partial, path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise OdynnError(
+            f"'{path}' must be a file that can be written. Received: {error.strerror}. "
+            "Make room, or choose another folder."
+        ) from error
     return path
 
 
@@ -158,7 +169,13 @@ def show_or_save(figure: Figure, show: bool, save: bool | str | Path, name: str)
     if show:
         from matplotlib import pyplot
 
-        pyplot.figure(figure)
+        try:
+            pyplot.figure(figure)
+        except ValueError:
+            # Before matplotlib 3.11, pyplot takes just figures of its own making: lend it ours.
+            canvas = pyplot.figure(figsize=figure.get_size_inches()).canvas
+            canvas.figure = figure
+            figure.set_canvas(canvas)
         pyplot.show()
     return written
 
@@ -199,64 +216,6 @@ def colour(value: str) -> str:
     return value
 
 
-def short(value: float, digits: int = 3) -> str:
-    """Spell a number for a reader.
-
-    >>> short(0.23), short(1234.5), short(1.2e-05), short(float("nan"))
-    ('0.23', '1234', '1.2×10⁻⁵', '–')
-    """
-    value = float(value)
-    if not np.isfinite(value):
-        return "–"
-    if value == 0:
-        return "0"
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    power = int(exponent)
-    if -4 < power < 5:
-        # Digits before the point are never rounded away.
-        text = f"{value:.{max(digits - 1 - power, 0)}f}"
-        return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
-    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    sign = "−" if mantissa.startswith("-") else ""
-    mantissa = mantissa.lstrip("-")
-    ten = f"10{str(power).translate(_SUPERSCRIPT)}"
-    return f"{sign}{ten}" if mantissa == "1" else f"{sign}{mantissa}×{ten}"
-
-
-def score(value: float) -> str:
-    """Spell an R², with as many decimals as tell it from 1.
-
-    >>> score(0.9234), score(0.99987), score(-12.3), score(1.0)
-    ('0.923', '0.99987', '−12.3', '1')
-    """
-    value = float(value)
-    if not np.isfinite(value) or abs(value) >= 10:
-        return short(value)
-    for decimals in (3, 4, 5):
-        text = f"{value:.{decimals}f}"
-        if value >= 1 or float(text) < 1:
-            break
-    else:
-        text = "0.99999" if value < 1 else text
-    if value == 1 or float(text) == 0:
-        return f"{value:g}" if value == 1 else "0"
-    return text.replace("-", "−")
-
-
-def with_unit(name: str, unit: str | None) -> str:
-    """Return the label of an axis.
-
-    >>> with_unit("voltage", "mV"), with_unit("open fraction", "1")
-    ('voltage (mV)', 'open fraction')
-    """
-    return f"{name} ({unit})" if unit and unit != "1" else name
-
-
-def state_label(state: str, unit: str | None) -> str:
-    """Return the label of a state's axis."""
-    return with_unit({"V": "voltage", "I": "current"}.get(state, state), unit or ("mV" if state == "V" else None))
-
-
 def time_axis(time: np.ndarray) -> tuple[np.ndarray, str]:
     """Return times (ms) as they are drawn, and the label of their axis: in s from 10 s upwards."""
     time = np.asarray(time, dtype=float)
@@ -268,7 +227,7 @@ def time_axis(time: np.ndarray) -> tuple[np.ndarray, str]:
 def log_axis(axis) -> None:
     """Label the powers of ten of a logarithmic axis in plain text."""
     # matplotlib's own labels are mathematics, which the style switches off.
-    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
     axis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
 
 

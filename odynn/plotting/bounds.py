@@ -10,7 +10,8 @@ from matplotlib.patches import Patch
 
 from odynn.data import Fit, Parameter, Target
 from odynn.plotting import measures
-from odynn.plotting.appearance import BEST, INK, MUTED, RULE, blank, colour, colour_map, short, style
+from odynn.plotting.appearance import BEST, INK, MUTED, RULE, blank, colour, colour_map, style
+from odynn.plotting.spelling import short
 
 _WIDTH = 10.5
 _ROW = 0.285  # inches
@@ -31,8 +32,8 @@ def parameters(
 ) -> Figure:
     """Draw each free parameter on an axis of its own from its lower to its upper bound.
 
-    All starts are drawn, the better the stronger; a bracket spans the starts that fit equally well
-    (loss within 10 % of the best). Fixed parameters are listed below.
+    All starts are drawn, the better the stronger; a bracket holds 90 % of the starts that fit about
+    equally well (loss within 10 % of the best). Fixed parameters are listed below.
 
     Args:
         fit: all starts of an experiment.
@@ -85,7 +86,9 @@ def _fixed_note(fit: Fit, held: dict[str, float]) -> list[str]:
     entries = []
     for name, value in held.items():
         unit = fit.parameters[name].unit
-        entries.append(f"{name} = {short(value)}{'' if unit in ('', '1') else ' ' + unit}".replace(" ", "\u00a0"))
+        entries.append(
+            f"{name} = {short(value)}{'' if unit in ('', '1') else ' ' + unit}".replace(" ", "\u00a0")
+        )
     return textwrap.wrap("Held fixed: " + ", ".join(entries), 150, break_on_hyphens=False)
 
 
@@ -159,9 +162,10 @@ class _Rows:
         size = float(np.clip(500 / max(len(reach), 1), 4, 11))
         axes.scatter(where[reach], place + self.offsets[::-1], s=size, c=shades, linewidths=0, zorder=2)
         if len(self.near) >= measures.ENOUGH:
-            span = where[self.near]
-            low, high = np.nanmin(span), np.nanmax(span)
-            axes.plot([low, low, high, high], place + np.array([0.3, 0.4, 0.4, 0.3]), color=INK, lw=0.9, zorder=5)
+            low, high = measures.middle(where[self.near])
+            axes.plot(
+                [low, low, high, high], place + np.array([0.3, 0.4, 0.4, 0.3]), color=INK, lw=0.9, zorder=5
+            )
         if truth is not None:
             at = float(measures.position(row, truth))
             axes.plot([at, at], [place - 0.42, place + 0.42], color=self.target_color, lw=2.2, zorder=3)
@@ -177,7 +181,13 @@ class _Rows:
             )
         if len(self.strong):
             axes.scatter(
-                where[self.strong[0]], place, s=36, color=self.best_color, edgecolors="white", linewidths=0.6, zorder=6
+                where[self.strong[0]],
+                place,
+                s=36,
+                color=self.best_color,
+                edgecolors="white",
+                linewidths=0.6,
+                zorder=6,
             )
         self._numbers(place, row, truth, width, verdict)
 
@@ -186,7 +196,9 @@ class _Rows:
         unit = "" if row.unit in ("", "1") else row.unit
         self._text(-_NAMES + 0.12, place, row.name, color=INK, **(style | {"fontsize": 8.5}))
         scale = " (log)" if row.scale == "log" else ""
-        self._text(-0.52, place, f"{unit}{scale}".strip(), color=MUTED, ha="right", **(style | {"fontsize": 7}))
+        self._text(
+            -0.52, place, f"{unit}{scale}".strip(), color=MUTED, ha="right", **(style | {"fontsize": 7})
+        )
         self._text(-0.1, place, short(row.bounds[0]), color=MUTED, ha="right", **style)
         self._right(0.1, place, short(row.bounds[1]), color=MUTED, **style)
         if len(self.strong):
@@ -200,22 +212,40 @@ class _Rows:
             colours = {"undetermined": self.best_color, "determined": MUTED}
             percent = "<1 %" if width < 0.01 else f"{100 * width:.0f} %"
             text = f"{percent} {_WORDS[verdict]}"
-            self._right(self.spread_column, place, text, color=colours.get(verdict, INK), **(style | {"fontsize": 7}))
+            self._right(
+                self.spread_column, place, text, color=colours.get(verdict, INK), **(style | {"fontsize": 7})
+            )
 
     def legend(self, figure: Figure, truth: bool) -> None:
         """Explain the marks, on top."""
         entries = [
-            Line2D([], [], marker="o", ls="", ms=6, color=self.best_color, label=f"best fit (start {self._best_id()})" if len(self.strong) else "best fit"),
+            Line2D(
+                [],
+                [],
+                marker="o",
+                ls="",
+                ms=6,
+                color=self.best_color,
+                label=f"best fit (start {self._best_id()})" if len(self.strong) else "best fit",
+            ),
         ]
         if len(self.strong) > 1:
             entries.append(
                 Line2D(
-                    [], [], marker="o", ls="", ms=5, mfc="white", mec=self.best_color,
+                    [],
+                    [],
+                    marker="o",
+                    ls="",
+                    ms=5,
+                    mfc="white",
+                    mec=self.best_color,
                     label=f"next {len(self.strong) - 1} best",
                 )
             )
         if truth:
-            entries.append(Line2D([], [], marker="|", ls="", ms=11, mew=2.2, color=self.target_color, label="truth"))
+            entries.append(
+                Line2D([], [], marker="|", ls="", ms=11, mew=2.2, color=self.target_color, label="truth")
+            )
         entries.append(Patch(color=_RANGE, label="starts drawn from here"))
         for far, label in ((0.0, "as good as the best"), (0.5, "10 × its loss"), (1.0, "≥ 100 ×")):
             shade = self.colours(0.08 + 0.74 * far)
@@ -224,9 +254,14 @@ class _Rows:
             )
         if len(self.near) >= measures.ENOUGH:
             entries.append(
-                Line2D([], [], color=INK, lw=0.9, label=f"span of the {len(self.near)} equally good")
+                Line2D([], [], color=INK, lw=0.9, label=f"90 % of the {len(self.near)} about equally good")
             )
         figure.legend(
-            handles=entries, loc="upper center", ncols=4, fontsize=8, columnspacing=1.4, handletextpad=0.4,
+            handles=entries,
+            loc="upper center",
+            ncols=4,
+            fontsize=8,
+            columnspacing=1.4,
+            handletextpad=0.4,
             bbox_to_anchor=(0.5, 1.0),
         )

@@ -3,26 +3,16 @@
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from odynn.data import Fit, Status, Target
 from odynn.plotting import measures
-from odynn.plotting.appearance import (
-    BEST,
-    INK,
-    MUTED,
-    SHADE,
-    STATUS,
-    blank,
-    colour_map,
-    log_axis,
-    short,
-    style,
-    with_unit,
-)
+from odynn.plotting.appearance import BEST, INK, MUTED, SHADE, STATUS, blank, colour_map, log_axis, style
+from odynn.plotting.spelling import measure, with_unit
 
 
 def waterfall(
@@ -54,6 +44,7 @@ def waterfall(
     ranks = np.arange(1, len(order) + 1, dtype=float)
     ranks[~good] += gap
     floor = measures.noise_floor(fit, target, weights)
+    unit = fit.units.get("loss", "1")
     low, high = _log_limits(loss[good], before[np.isfinite(before)], floor)
     size = float(np.clip(2200 / max(len(order), 1), 7, 34))
 
@@ -67,18 +58,19 @@ def waterfall(
         ticks = MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]).tick_values(1, max(len(order), 2))
         axes.set_xticks([tick for tick in (1, *ticks) if 1 <= tick <= max(count, 1)])
         axes.set_xlabel("start, ranked by its final loss")
-        axes.set_ylabel(_loss_label(fit))
+        axes.set_ylabel(with_unit("training loss", unit))
 
         inside = np.isfinite(before)
-        axes.scatter(
-            ranks[inside],
-            np.clip(before[inside], low, high),
-            s=size * 0.5,
-            color="#b9bec4",
-            linewidths=0,
-            label="before the fit",
-            clip_on=False,
-        )
+        if inside.any():
+            axes.scatter(
+                ranks[inside],
+                np.clip(before[inside], low, high),
+                s=size * 0.5,
+                color="#b9bec4",
+                linewidths=0,
+                label="before the fit",
+                clip_on=False,
+            )
         for code, (name, shade, marker) in STATUS.items():
             here = good & (status == code)
             if here.any():
@@ -103,14 +95,16 @@ def waterfall(
                 facecolors="none",
                 edgecolors=best_color,
                 linewidths=1.8,
-                label=f"best: start {fit.ids[order[0]]}, {_spelt(loss[0], fit)}",
+                label=f"best: start {fit.ids[order[0]]}, {measure(loss[0], unit)}",
                 zorder=4,
                 clip_on=False,
             )
         else:
             axes.set_title(f"all {len(order)} starts diverged")
         if floor is not None:
-            axes.axhline(floor, color=INK, lw=1, ls=(0, (4, 3)), zorder=1, label=f"noise floor, {_spelt(floor, fit)}")
+            axes.axhline(
+                floor, color=INK, lw=1, ls=(0, (4, 3)), zorder=1, label=f"noise floor, {measure(floor, unit)}"
+            )
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, handletextpad=0.3)
     return figure
 
@@ -139,15 +133,6 @@ def _log_limits(loss: np.ndarray, before: np.ndarray, floor: float | None) -> tu
     low, high = shown.min(), shown.max()
     pad = max((high / low) ** 0.07, 1.6)
     return low / pad, high * pad
-
-
-def _loss_label(fit: Fit) -> str:
-    return with_unit("training loss", fit.units.get("loss"))
-
-
-def _spelt(value: float, fit: Fit) -> str:
-    unit = fit.units.get("loss", "1")
-    return short(value) + ("" if unit in ("", "1") else f" {unit}")
 
 
 def history(
@@ -202,11 +187,15 @@ def history(
                 shades.append(colours(0.08 + 0.74 * normal(rank)))
         opacity = float(np.clip(12 / max(len(order), 1), 0.12, 0.7))
         axes.add_collection(LineCollection(segments, colors=shades, linewidths=0.8, alpha=opacity))
-        if len(stages) == 1 or any(last - first == 1 for first, last in zip(bounds, bounds[1:], strict=False)):
+        if len(stages) == 1 or any(
+            last - first == 1 for first, last in zip(bounds, bounds[1:], strict=False)
+        ):
             # A stage of one iteration has no line to see.
             for first, last in zip(bounds[:-1], bounds[1:], strict=True):
                 if last - first == 1:
-                    axes.plot(np.full(len(order), steps[first]), losses[first], ".", color=MUTED, ms=3, alpha=0.5)
+                    axes.plot(
+                        np.full(len(order), steps[first]), losses[first], ".", color=MUTED, ms=3, alpha=0.5
+                    )
         if measures.usable(fit).any():
             for first, last in zip(bounds[:-1], bounds[1:], strict=True):
                 axes.plot(
@@ -237,7 +226,7 @@ def history(
             )
         if len(order) > 2:
             scale = figure.colorbar(
-                matplotlib_mappable(normal, color_map), ax=axes, pad=0.015, fraction=0.03, ticks=[0, len(order) - 1]
+                _mappable(normal, color_map), ax=axes, pad=0.015, fraction=0.03, ticks=[0, len(order) - 1]
             )
             scale.ax.set_yticklabels(["1", str(len(order))])
             scale.set_label("final rank")
@@ -246,9 +235,6 @@ def history(
     return figure
 
 
-def matplotlib_mappable(normal: Normalize, color_map: str):
+def _mappable(normal: Normalize, color_map: str) -> ScalarMappable:
     """Return what a colour bar needs to show the colours of lines: the map without its pale ends."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap
-
     return ScalarMappable(normal, ListedColormap(colour_map(color_map)(np.linspace(0.08, 0.82, 256))))

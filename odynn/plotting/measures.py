@@ -14,6 +14,8 @@ ENOUGH = 3
 # Spread of a parameter among these starts, as a share of its bounds.
 LOOSE = 0.05
 UNDETERMINED = 0.20
+# This share of them may lie outside the spread at either end, or one start that got stuck would decide.
+OUTSIDE = 0.05
 # A value this near to a bound, as a share of the bounds, lies at it.
 AT_BOUND = 1e-3
 
@@ -79,11 +81,24 @@ def position(parameter: Parameter, values) -> np.ndarray:
     return np.where(np.isfinite(places), np.clip(places, 0.0, 1.0), np.nan)
 
 
+def middle(values) -> tuple[float, float]:
+    """Return the ends of the range that 90 % of the values fill; of fewer than 20 values, all of them.
+
+    >>> middle(range(10)), middle(range(40))
+    ((0.0, 9.0), (2.0, 37.0))
+    """
+    values = np.sort(np.asarray(values, dtype=float))
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return np.nan, np.nan
+    cut = int(OUTSIDE * values.size)
+    return float(values[cut]), float(values[values.size - 1 - cut])
+
+
 def spread(parameter: Parameter, values) -> float:
-    """Return the width that values take up of the parameter's bounds, on its scale, from 0 to 1."""
-    places = position(parameter, values)
-    places = places[np.isfinite(places)]
-    return float(places.max() - places.min()) if places.size else np.nan
+    """Return the width that ``middle`` values take up of the parameter's bounds, on its scale, 0 to 1."""
+    lower, upper = position(parameter, middle(values))
+    return float(upper - lower)
 
 
 def verdict(width: float, starts: int) -> str:

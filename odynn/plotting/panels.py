@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from odynn.data import Best, Target
-from odynn.errors import OdynnError
+from odynn.errors import OdynnError, listed
 from odynn.plotting import measures
 from odynn.plotting.appearance import (
     BEST,
@@ -17,22 +17,31 @@ from odynn.plotting.appearance import (
     MUTED,
     blank,
     colour,
-    colour_map,
     envelope,
     limits,
-    state_label,
     style,
     time_axis,
-    with_unit,
 )
+from odynn.plotting.spelling import state_label
 
 _DIMENSIONLESS = ("", "1")
-_CURRENT = "µA/cm²"
+CURRENT = "µA/cm²"
 
 
 @dataclass
-class _Line:
-    values: np.ndarray  # [time]
+class Line:
+    """One line over time.
+
+    Attributes:
+        values: [time].
+        color: any matplotlib colour.
+        label: its name in the legend, if it has one.
+        width: in points.
+        dashes: matplotlib line style.
+        alpha: opacity.
+    """
+
+    values: np.ndarray
     color: object
     label: str | None = None
     width: float = 1.2
@@ -41,9 +50,19 @@ class _Line:
 
 
 @dataclass
-class _Panel:
+class Panel:
+    """One of the axes that stand above each other.
+
+    Attributes:
+        label: of its vertical axis, with the unit.
+        lines: what is drawn.
+        height: in relation to the other panels.
+        zero: whether a thin line marks zero.
+        fixed: traces that must be seen whole; empty: all lines.
+    """
+
     label: str
-    lines: list[_Line] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
     height: float = 1.0
     zero: bool = False
     fixed: Sequence[np.ndarray] = ()
@@ -90,21 +109,21 @@ def details(
         if name in gates:
             continue
         unit = target.units.get(name) or best.units.get(name)
-        if name in currents and unit == best.units.get(name) == _CURRENT:
+        if name in currents and unit == best.units.get(name) == CURRENT:
             unit = None  # a current and an ion may share a name; this unit is the current's
-        panel = _Panel(state_label(name, unit), height=1.5 if name == "V" else 1.0)
+        panel = Panel(state_label(name, unit), height=1.5 if name == "V" else 1.0)
         if name in target.observed:
             recorded = target.observed[name][:, place]
             words = "target" if target.truth is not None else "recording"
-            panel.lines.append(_Line(recorded, target_color, words, 1.1, alpha=0.75))
+            panel.lines.append(Line(recorded, target_color, words, 1.1, alpha=0.75))
             panel.fixed = [recorded]
         if name in states:
-            panel.lines.append(_Line(states[name], best_color, start, 1.2))
+            panel.lines.append(Line(states[name], best_color, start, 1.2))
         panels.append(panel)
-    panels += _families({name: states[name] for name in gates}, currents)
+    panels += families({name: states[name] for name in gates}, currents)
     panels.append(_stimulus(target.stimulus[:, place]))
     kind = "training" if target.train[place] else "held-out"
-    return _draw(target.time, panels, f"{kind} sweep {number}")
+    return draw(target.time, panels, f"{kind} sweep {number}")
 
 
 def _chosen(target: Target, sweep: int | None) -> int:
@@ -114,7 +133,8 @@ def _chosen(target: Target, sweep: int | None) -> int:
     places = np.flatnonzero(np.asarray(target.sweeps) == sweep)
     if not places.size:
         raise OdynnError(
-            f"details: sweep must be one of the target's, {', '.join(map(str, target.sweeps))}. Received: {sweep}."
+            f"details: sweep must be one of the target's, {listed(target.sweeps)}. Received: {sweep}. "
+            "Leave sweep out for the first held-out one."
         )
     return int(places[0])
 
@@ -123,175 +143,21 @@ def _is_gate(name: str, units: Mapping[str, str]) -> bool:
     return name != "V" and units.get(name, "1") in _DIMENSIONLESS
 
 
-def neuron_output(
-    time: np.ndarray,
-    stimulus: np.ndarray,
-    voltage: np.ndarray,
-    ions: Mapping[str, np.ndarray] | None = None,
-    *,
-    target_voltage: np.ndarray | None = None,
-    target_ions: Mapping[str, np.ndarray] | None = None,
-    units: Mapping[str, str] | None = None,
-    labels: Sequence[str] | None = None,
-    linewidth: float = 1.0,
-    target_linewidth: float = 1.0,
-    target_style: str = "-",
-    color_map: str = "viridis",
-    target_color: str = "black",
-    title: str = "",
-) -> Figure:
-    """Draw the voltage and ion concentrations of one or more neurons, with a target if there is one.
-
-    Args:
-        time: ms, [time].
-        stimulus: µA/cm², [time] or [time, neuron].
-        voltage: mV, [time] or [time, neuron].
-        ions: ion name to concentration, [time] or [time, neuron].
-        target_voltage: mV, [time] or [time, neuron].
-        target_ions: ion name to the target's concentration.
-        units: unit of each ion.
-        labels: names of the neurons, for a legend.
-        linewidth: width of the neurons' lines, in points.
-        target_linewidth: width of the target's lines.
-        target_style: line style of the target, such as "-" or "--".
-        color_map: matplotlib colour map for several neurons.
-        target_color: colour of the target.
-        title: written on top.
-
-    Returns:
-        The figure.
-
-    Raises:
-        OdynnError: if an array is not [time] or [time, neuron].
-    """
-    time = np.asarray(time)
-    painter = _Neurons(time, labels, linewidth, color_map, target_color, target_linewidth, target_style)
-    panels = painter.observables(voltage, ions, target_voltage, target_ions, units)
-    panels.append(painter.panel("stimulus", f"stimulus\n({_CURRENT})", stimulus, height=0.6, single=MUTED))
-    return _draw(time, panels, title)
-
-
-def neuron_details(
-    time: np.ndarray,
-    stimulus: np.ndarray,
-    voltage: np.ndarray,
-    ions: Mapping[str, np.ndarray] | None = None,
-    currents: Mapping[str, np.ndarray] | None = None,
-    gates: Mapping[str, np.ndarray] | None = None,
-    *,
-    target_voltage: np.ndarray | None = None,
-    target_ions: Mapping[str, np.ndarray] | None = None,
-    units: Mapping[str, str] | None = None,
-    labels: Sequence[str] | None = None,
-    linewidth: float = 1.2,
-    target_linewidth: float = 1.2,
-    target_style: str = "--",
-    color_map: str = "viridis",
-    target_color: str = "black",
-    title: str = "",
-) -> Figure:
-    """Draw a simulation in detail: voltage, ions, currents, gates and stimulus.
-
-    Args:
-        time: ms, [time].
-        stimulus: µA/cm², [time] or [time, neuron].
-        voltage: mV, [time] or [time, neuron].
-        ions: ion name to concentration, [time] or [time, neuron].
-        currents: current name to µA/cm², outward positive.
-        gates: gate name to open fraction.
-        target_voltage: mV, [time] or [time, neuron].
-        target_ions: ion name to the target's concentration.
-        units: unit of each ion.
-        labels: names of the neurons, for a legend.
-        linewidth: width of the neurons' lines, in points.
-        target_linewidth: width of the target's lines.
-        target_style: line style of the target.
-        color_map: matplotlib colour map for several neurons.
-        target_color: colour of the target.
-        title: written on top.
-
-    Returns:
-        The figure.
-
-    Raises:
-        OdynnError: if an array is not [time] or [time, neuron].
-    """
-    time = np.asarray(time)
-    painter = _Neurons(time, labels, linewidth, color_map, target_color, target_linewidth, target_style)
-    panels = painter.observables(voltage, ions, target_voltage, target_ions, units)
-    checked = [
-        {name: painter.columns(name, values) for name, values in family.items()}
-        for family in (gates or {}, currents or {})
-    ]
-    panels += _families(*checked, width=linewidth)
-    panels.append(painter.panel("stimulus", f"stimulus\n({_CURRENT})", stimulus, height=0.6, single=MUTED))
-    return _draw(time, panels, title)
-
-
-class _Neurons:
-    """Turns arrays of one or more neurons into panels."""
-
-    def __init__(self, time, labels, width, color_map, target_color, target_width, target_style):
-        self.time = time
-        self.labels = list(labels) if labels is not None else None
-        self.width = width
-        self.color_map = colour_map(color_map)
-        self.target_color = colour(target_color)
-        self.target_width = target_width
-        self.target_style = target_style
-
-    def columns(self, name: str, values) -> np.ndarray:
-        """Return values as [time, neuron]."""
-        values = np.asarray(values, dtype=float)
-        if values.ndim not in (1, 2) or values.shape[0] != len(self.time):
-            raise OdynnError(
-                f"{name}: expected [time] or [time, neuron] with {len(self.time)} times. "
-                f"Received: shape {values.shape}. Merge further axes into the last one."
-            )
-        return values[:, None] if values.ndim == 1 else values
-
-    def observables(self, voltage, ions, target_voltage, target_ions, units) -> list[_Panel]:
-        """Return the panels of the voltage and of each ion."""
-        target_ions, units = target_ions or {}, units or {}
-        panels = [self.panel("voltage", "voltage (mV)", voltage, target_voltage, height=1.5, named=True)]
-        for ion, values in (ions or {}).items():
-            panels.append(self.panel(ion, with_unit(ion, units.get(ion)), values, target_ions.get(ion)))
-        return panels
-
-    def panel(self, name, label, values, target=None, height=1.0, named=False, single=BEST) -> _Panel:
-        """Return a panel with a line a neuron; ``single`` is the colour of a neuron alone."""
-        values = self.columns(name, values)
-        panel = _Panel(label, height=height)
-        if target is not None:
-            for place, trace in enumerate(self.columns(f"target of {name}", target).T):
-                words = "target" if place == 0 else None
-                panel.lines.append(_Line(trace, self.target_color, words, self.target_width, self.target_style))
-        count = values.shape[1]
-        shades = self.color_map(np.linspace(0.05, 0.85, count)) if count > 1 else [single]
-        if named and self.labels is not None and len(self.labels) != count:
-            raise OdynnError(
-                f"labels: expected one name a neuron, {count}. Received: {len(self.labels)}. Leave labels out for none."
-            )
-        for place in range(count):
-            words = self.labels[place] if named and self.labels is not None else None
-            if named and words is None and count == 1 and target is not None:
-                words = "model"
-            panel.lines.append(_Line(values[:, place], shades[place], words, self.width))
-        return panel
-
-
-def _families(gates: Mapping, currents: Mapping, width: float = 1.2) -> list[_Panel]:
+def families(gates: Mapping, currents: Mapping, width: float = 1.2) -> list[Panel]:
     """Return the panel of the gates and that of the currents, where there are any."""
     panels = []
     if gates:
-        panels.append(_Panel("gates\n(open fraction)", _many(gates, width), fixed=[np.array([0.0, 1.0])]))
+        panels.append(Panel("gates\n(open fraction)", _many(gates, width), fixed=[np.array([0.0, 1.0])]))
     if currents:
-        names = {name if name.startswith(("I_", "i_")) else f"I_{name}": values for name, values in currents.items()}
-        panels.append(_Panel(f"currents\n({_CURRENT})", _many(names, width), 1.3, zero=True))
+        names = {
+            name if name.startswith(("I_", "i_")) else f"I_{name}": values
+            for name, values in currents.items()
+        }
+        panels.append(Panel(f"currents\n({CURRENT})", _many(names, width), 1.3, zero=True))
     return panels
 
 
-def _many(family: Mapping[str, np.ndarray], width: float) -> list[_Line]:
+def _many(family: Mapping[str, np.ndarray], width: float) -> list[Line]:
     lines = []
     for place, (name, values) in enumerate(family.items()):
         values = np.asarray(values, dtype=float)
@@ -300,15 +166,25 @@ def _many(family: Mapping[str, np.ndarray], width: float) -> list[_Line]:
         for neuron, trace in enumerate(columns.T):
             shade = LINES[place % len(LINES)]
             opacity = 1.0 if columns.shape[1] == 1 else 0.6
-            lines.append(_Line(trace, shade, name if neuron == 0 else None, width, dashes, opacity))
+            lines.append(Line(trace, shade, name if neuron == 0 else None, width, dashes, opacity))
     return lines
 
 
-def _stimulus(values: np.ndarray) -> _Panel:
-    return _Panel(f"stimulus\n({_CURRENT})", [_Line(values, MUTED, None, 1.0)], 0.6)
+def _stimulus(values: np.ndarray) -> Panel:
+    return Panel(f"stimulus\n({CURRENT})", [Line(values, MUTED, None, 1.0)], 0.6)
 
 
-def _draw(time: np.ndarray, panels: list[_Panel], title: str) -> Figure:
+def draw(time: np.ndarray, panels: list[Panel], title: str) -> Figure:
+    """Draw panels above each other over one time axis.
+
+    Args:
+        time: ms, [time].
+        panels: from top to bottom.
+        title: written on top; may be empty.
+
+    Returns:
+        The figure.
+    """
     shown, label = time_axis(time)
     with style():
         figure = blank(9.5, 0.75 + 1.18 * sum(panel.height for panel in panels), layout="constrained")
@@ -327,7 +203,12 @@ def _draw(time: np.ndarray, panels: list[_Panel], title: str) -> Figure:
                     alpha=line.alpha,
                     label=line.label,
                 )
-            axes.set_ylim(*limits(panel.fixed or [line.values for line in panel.lines], [line.values for line in panel.lines]))
+            axes.set_ylim(
+                *limits(
+                    panel.fixed or [line.values for line in panel.lines],
+                    [line.values for line in panel.lines],
+                )
+            )
             axes.set_ylabel(panel.label)
             axes.yaxis.set_major_locator(MaxNLocator(4 if panel.height >= 1 else 2))
             if any(line.label for line in panel.lines):

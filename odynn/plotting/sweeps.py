@@ -20,13 +20,11 @@ from odynn.plotting.appearance import (
     colour,
     envelope,
     limits,
-    score,
     shades,
-    short,
-    state_label,
     style,
     time_axis,
 )
+from odynn.plotting.spelling import measure, score, state_label
 
 _WIDTH = 10.5
 _LEFT, _RIGHT = 0.92, 0.28  # inches beside the panels
@@ -243,6 +241,13 @@ class _Panels:
             else:
                 axes.plot(*trace, color=self.best_color, lw=1.2)
 
+    def _beyond(self, state: str, place: int) -> bool:
+        if state not in self.best.states:
+            return False
+        trace = self.best.states[state][:, self.places[place], 0]
+        low, high = self.limits[state]
+        return not np.any((trace >= low) & (trace <= high))
+
     def _score(self, state: str, place: int) -> str:
         where = self.places[place]
         words = []
@@ -252,8 +257,10 @@ class _Panels:
                 continue
             value = values[where, 0]
             unit = self.target.units.get(state, "1")
-            spelt = score(value) if name == "r2" else short(value) + ("" if unit == "1" else f" {unit}")
+            spelt = score(value) if name == "r2" else measure(value, unit)
             words.append(f"{label} {spelt}")
+        if words and self._beyond(state, place):
+            words.append("beyond the axis")
         if words:
             return " · ".join(words)
         simulated = self.best.states.get(state)

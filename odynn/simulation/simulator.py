@@ -53,7 +53,8 @@ class Simulator:
         missing = [name for name in names if name not in values]
         if missing:
             raise ModelError(
-                f"values: must hold every parameter of {self.dynamics.model.__name__}. Missing: {listed(missing)}."
+                f"values: must hold every parameter of {self.dynamics.model.__name__}. "
+                f"Missing: {listed(missing)}."
             )
         columns = np.array([np.asarray(values[name], dtype=float) for name in names])
         stimulus = tf.constant(stimulus[..., None], self.dynamics.dtype)

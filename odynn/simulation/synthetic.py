@@ -48,7 +48,8 @@ def synthetic_target(name: str, settings: Mapping, dt: float, solver: str, stead
         time=time_grid(settings["duration"], dt),
         stimulus=stimuli,
         observed=observed,
-        units={state: model.state_unit(state) for state in observed},
+        units={state: model.state_unit(state) for state in observed}
+        | {parameter: row.unit for parameter, row in model.table().items()},
         sweeps=numbers,
         train=np.isin(numbers, train),
         initial=initial,

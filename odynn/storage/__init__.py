@@ -1,6 +1,7 @@
 """The files that pass between the stages: their HDF5 schema, atomic writing, reading and merging."""
 
 from odynn.storage.atomic import atomic_path, atomic_text
+from odynn.storage.checkpoint import Checkpoint
 from odynn.storage.files import (
     read_best,
     read_fit,
@@ -13,15 +14,18 @@ from odynn.storage.files import (
     write_starts,
     write_target,
 )
-from odynn.storage.reader import read_stamp
 from odynn.storage.merge import concatenate_fits
+from odynn.storage.reader import read_stamp
+from odynn.storage.reuse import finished_starts
 from odynn.storage.schema import SCHEMA_VERSION
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Checkpoint",
     "atomic_path",
     "atomic_text",
     "concatenate_fits",
+    "finished_starts",
     "read_best",
     "read_fit",
     "read_simulated",

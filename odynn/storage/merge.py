@@ -8,7 +8,6 @@ import numpy as np
 from odynn.data import Fit
 from odynn.errors import StorageError, listed
 
-
 _AGREE = ("parameters", "units", *Fit._PER_START_MAPS)
 
 

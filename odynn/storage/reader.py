@@ -15,7 +15,7 @@ import numpy as np
 
 import odynn
 from odynn.errors import OdynnError, StorageError, listed
-from odynn.storage.schema import AXES, JSON_ATTRIBUTES, KINDS, SCHEMA_VERSION, Item, Kind, row_of
+from odynn.storage.schema import JSON_ATTRIBUTES, KINDS, SCHEMA_VERSION, Item, Kind, row_of
 
 # What h5py, json and the containers raise for a file that is damaged.
 _FAULTS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OdynnError)
@@ -115,7 +115,7 @@ def _opened(path: str | os.PathLike, kind: Kind | None = None) -> Iterator[h5py.
     if not path.is_file():
         raise StorageError(
             f"'{path}' must be {wanted}. Received: {'a folder' if path.is_dir() else 'no such file'}. "
-            f"{_again(kind) if kind else 'Correct the path.'}"
+            f"Correct the path{f', or make the file with the stage {kind.stage}' if kind else ''}."
         )
     try:
         # Files are renamed into place and never changed: a file system without locks can serve them.
@@ -149,7 +149,7 @@ def _check_kind(file: h5py.File, path: Path, kind: Kind | None) -> None:
         raise StorageError(
             f"'{path}' must have a schema version from 1 to {SCHEMA_VERSION}, which odynn "
             f"{odynn.__version__} reads. Received: version {version}, written by odynn "
-            f"{file.attrs.get('odynn_version')}. Install that version of odynn, or newer. {_again(found)}"
+            f"{file.attrs.get('odynn_version')}. Install that odynn or a newer one. Or: {_again(found)}"
         )
 
 
@@ -172,8 +172,7 @@ def _missing(file: h5py.File, what: str) -> StorageError:
 
 
 def _again(kind: Kind | None) -> str:
-    stage = f"the stage {kind.stage}" if kind else "the stage that writes it"
-    return f"Delete the file if it is there and make it again with {stage}."
+    return f"Delete the file and make it again with the stage {kind.stage if kind else 'that writes it'}."
 
 
 def _plain(value: object) -> object:

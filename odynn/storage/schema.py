@@ -92,6 +92,17 @@ _TRAIN = Item("train", ("sweep",), "?", "whether a fit sees the sweep", "1", fla
 _IDS = Item("ids", ("start",), "i8", "number of the start, the same in every stage", "1", path="start")
 _ITERATION = Item("", ("iteration",), "i8", "number of the iteration, over all stages", "1", path="iteration")
 _VALUES = Item("values", ("start",), "f8", "{}", path="parameters", mapping=True, table="rows")
+_START_VALUES = Item(
+    "start_values",
+    ("start",),
+    "f8",
+    "{} before the fit",
+    path="start_parameters",
+    mapping=True,
+    table="units",
+)
+_CAUSE = Item("cause", ("start",), "i1", "why the start diverged or stopped early", "1", flags=Cause)
+_RMSE = "root mean squared error of {} on the "
 _STATUS = Item("status", ("start",), "i1", "how the work on the start ended", "1", flags=Status)
 
 
@@ -116,14 +127,7 @@ KINDS = {
                 Item("stimulus", ("time", "sweep"), "f8", "stimulus", "µA/cm²", key="stimulus"),
                 _states("observed", ("time", "sweep"), "f4", "observed {}"),
                 _TRAIN,
-                Item(
-                    "initial",
-                    ("sweep",),
-                    "f8",
-                    "voltage that every simulation starts from",
-                    "mV",
-                    optional=True,
-                ),
+                Item("initial", ("sweep",), "f8", "voltage that simulations start from", "mV", optional=True),
                 # A target knows no parameter table; whoever makes one may add the parameters to `units`.
                 _states("truth", (), "f8", "{} of the ground truth", units="unknown", optional=True),
                 _states("noise", (), "f8", "standard deviation of the noise added to {}", optional=True),
@@ -138,7 +142,7 @@ KINDS = {
             (
                 _IDS,
                 _loss("loss", "loss on the training sweeps", "start"),
-                _states("rmse", ("start",), "f8", "root mean squared error of {} on the training sweeps"),
+                _states("rmse", ("start",), "f8", _RMSE + "training sweeps"),
                 _STATUS,
             ),
             ("units",),
@@ -151,32 +155,13 @@ KINDS = {
                 _IDS,
                 _ITERATION,
                 _VALUES,
-                Item(
-                    "start_values",
-                    ("start",),
-                    "f8",
-                    "{} before the fit",
-                    path="start_parameters",
-                    mapping=True,
-                    table="units",
-                ),
+                _START_VALUES,
                 _loss("start_loss", "loss on the training sweeps before the fit", "start"),
                 _loss("loss", "loss on the training sweeps", "start"),
-                _states(
-                    "rmse_train", ("start",), "f8", "root mean squared error of {} on the training sweeps"
-                ),
-                _states(
-                    "rmse_test", ("start",), "f8", "root mean squared error of {} on the held-out sweeps"
-                ),
+                _states("rmse_train", ("start",), "f8", _RMSE + "training sweeps"),
+                _states("rmse_test", ("start",), "f8", _RMSE + "held-out sweeps"),
                 _STATUS,
-                Item(
-                    "cause",
-                    ("start",),
-                    "i1",
-                    "why the start diverged or stopped early",
-                    "1",
-                    flags=Cause,
-                ),
+                _CAUSE,
                 Item("iterations", ("start",), "i8", "iterations done", "1"),
                 _loss("history", "loss that the stage minimised", "iteration", "start"),
                 Item("stage", ("iteration",), "i8", "number of the stage of the iteration", "1"),
@@ -192,7 +177,7 @@ KINDS = {
                 _SWEEPS,
                 _IDS,
                 _states("states", ("time", "sweep", "start"), "f4", "{} of the free run"),
-                _states("currents", ("time", "sweep", "start"), "f4", "current {} of the free run", units="µA/cm²"),
+                _states("currents", ("time", "sweep", "start"), "f4", "current {}", units="µA/cm²"),
                 _states("scores", ("sweep", "start"), "f8", "score {}"),
                 _TRAIN,
             ),

@@ -90,6 +90,11 @@ def _write_item(file: h5py.File, item: Item, container: object) -> None:
             f"{item.field} must have one entry for each row of the parameter table ({listed(rows)}). "
             f"Received: {listed(value) or 'none'}. Add or remove entries until they agree."
         )
+    misnamed = [f"{row.name} as {name}" for name, row in rows.items() if row.name != name]
+    if misnamed:
+        raise StorageError(
+            f"parameters must hold each row under its own name. Received: {listed(misnamed)}. Rename them."
+        )
     names = list(rows) if item.table else list(value)
     group = file.create_group(item.path)
     group.attrs["names"] = _json(names)
@@ -103,6 +108,10 @@ def _write_item(file: h5py.File, item: Item, container: object) -> None:
 
 def _write_array(file: h5py.File, item: Item, path: str, value: object) -> h5py.Dataset:
     given = np.asarray(value)
+    if given.dtype.kind not in "biuf":
+        raise StorageError(
+            f"{path} must hold numbers [{', '.join(item.axes)}]. Received: {value!r:.80}. Give an array."
+        )
     with np.errstate(over="ignore", invalid="ignore"):
         array = given.astype(item.dtype)
     if array.dtype.kind != "f" and not np.array_equal(array, given):
@@ -127,7 +136,9 @@ def _write_array(file: h5py.File, item: Item, path: str, value: object) -> h5py.
             "compression_opts": 1,
             "shuffle": True,
         }
-    dataset = file.create_dataset(path, data=array.astype(item.stored), track_times=False, **options)
+    dataset = file.create_dataset(
+        path, data=array.astype(item.stored, copy=False), track_times=False, **options
+    )
     if is_scale:
         dataset.make_scale(item.path)
     else:
@@ -171,5 +182,3 @@ def _jsonable(value: object) -> object:
     if isinstance(value, os.PathLike):
         return Path(value).as_posix()
     raise TypeError(f"{type(value).__name__} cannot be stored as JSON: {value!r}")
-
-

@@ -1,0 +1,102 @@
+"""What the report says beside its figures and on top: descriptions, numbers, captions."""
+
+import numpy as np
+
+from odynn.data import Best, Fit, Target
+from odynn.plotting.spelling import measure, score, short
+from odynn.plotting.summary import Summary
+
+
+def described(target: Target) -> str:
+    """Return one line on what was fitted."""
+    count, train = len(target.sweeps), int(np.sum(target.train))
+    what = "a simulated target with known parameters" if target.truth is not None else "a recording"
+    span = float(target.time[-1] - target.time[0]) + target.dt if len(target.time) > 1 else 0.0
+    length = f"{short(span / 1000)} s" if span >= 10_000 else f"{short(span, 4)} ms"
+    sweeps = f"{count} sweep{'s' if count != 1 else ''} of {length}"
+    return f"Fitted to {what}: {sweeps}, {train} for training and {count - train} held out."
+
+
+def tiles(summary: Summary, target: Target, loss_unit: str) -> list[tuple[str, str, str]]:
+    """Return (label, value, note) of the numbers on top."""
+    found = []
+    held = summary.held_out or summary.training
+    where = "held-out" if summary.held_out else "training"
+    for state, result in held.items():
+        unit = target.units.get(state, "1")
+        name = "" if list(held) == ["V"] else f" of {state}"
+        worst = ""
+        if summary.held_out and state in summary.worst and np.sum(~np.asarray(target.train, dtype=bool)) > 1:
+            sweep, r2 = summary.worst[state]
+            worst = f"worst: sweep {sweep}, {score(r2)}"
+        found.append((f"R²{name}, {where} sweeps", score(result.r2), worst))
+        other = summary.training.get(state) if summary.held_out else None
+        note = f"training: {measure(other.rmse, unit)}" if other else ""
+        found.append((f"RMSE{name}, {where} sweeps", measure(result.rmse, unit), note))
+    near = f"{summary.near} within 10 % of the best loss" if summary.near else "none with a finite loss"
+    found.append(("Starts", str(summary.starts), near))
+    floor = f"noise floor: {measure(summary.floor, loss_unit)}" if summary.floor is not None else ""
+    found.append(("Best loss", measure(summary.loss, loss_unit), floor))
+    free = sum(len(names) for names in summary.groups.values())
+    if free:
+        judged = free - len(summary.groups.get("not judged", ()))
+        value = str(len(summary.groups.get("undetermined", ()))) if judged else "–"
+        note = f"of {free} free" if judged else f"of {free} free; too few equally good starts to judge"
+        found.append(("Undetermined parameters", value, note))
+    return found
+
+
+def alternative(name: str, summary: Summary, target: Target, fit: Fit) -> str:
+    """Return what a figure shows, for those who cannot see it."""
+    train = int(np.sum(target.train))
+    states = " and ".join("voltage" if state == "V" else state for state in target.observed)
+    statuses = ", ".join(f"{count} {status}" for status, count in summary.statuses)
+    free = sum(len(names) for names in summary.groups.values())
+    known = {
+        "traces": f"Traces of {states} with the best fits on top: {train} training sweeps and "
+        f"{len(target.sweeps) - train} held-out sweeps, the stimulus below each. {summary.headline}",
+        "waterfall": f"Final loss of {summary.starts} starts in order of rank on a logarithmic axis. "
+        f"By status: {statuses}. Lowest loss {short(summary.loss)}.",
+        "parameters": f"Position of {free} free parameters between their bounds, for all starts; the numbers "
+        "are in the table that follows.",
+        "history": f"Loss of {summary.starts} starts over {len(fit.stage)} iterations in "
+        f"{len(np.unique(fit.stage))} stages.",
+        "details": "Voltage, concentrations, gates, currents and stimulus over time, for the best start on "
+        "one sweep.",
+    }
+    return known.get(name, f"Figure {name}")
+
+
+def captions(fit: Fit, target: Target, best: Best, summary: Summary) -> dict[str, str]:
+    """Return what a reader needs to know to read each figure."""
+    others = f" Thinner lines: the next {len(best.ids) - 1} starts." if len(best.ids) > 1 else ""
+    floor = (
+        " The dashed line is the loss that the noise alone causes: nothing but overfitting goes far below it."
+        if summary.floor is not None
+        else ""
+    )
+    nudged = (
+        " A stage may pull the simulation towards the recording, so that losses of different stages are not "
+        "comparable; all scores in this report come from free runs."
+        if len(np.unique(fit.stage)) > 1
+        else ""
+    )
+    sweep = next(
+        (
+            f"held-out sweep {number}"
+            for number, seen in zip(target.sweeps, target.train, strict=True)
+            if not seen
+        ),
+        f"sweep {target.sweeps[0]}",
+    )
+    return {
+        "traces": f"Each sweep with the best fit on top and the stimulus below.{others} RMSE and R² are "
+        "those of the best fit on that sweep; R² compares it with a flat line at the mean of the sweep, so a "
+        "sweep with little in it has a low one.",
+        "waterfall": "Final training loss of every start, best first. A flat stretch on the left means that "
+        f"many starts found the same quality of fit.{floor}",
+        "parameters": "Each parameter between its bounds. Many dark dots at one place: the data determine "
+        "it. Dark dots all over: they do not, and other parameters make up for it.",
+        "history": f"Loss after each iteration; a line ends where its start stopped.{nudged}",
+        "details": f"What the best fit does inside, on {sweep}. Outward currents are positive.",
+    }

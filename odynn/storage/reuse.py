@@ -1,0 +1,58 @@
+"""Fits of the same starts, found beside the file that is to be written."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from odynn.data import Fit, Starts
+from odynn.errors import StorageError
+from odynn.storage.files import read_fit
+from odynn.storage.reader import read_stamp
+
+log = logging.getLogger(__name__)
+
+_SAME = ("code_fingerprint", "settings", "inputs", "versions", "precision")
+
+
+def finished_starts(output: Path, starts: Starts, stamp: Mapping) -> list[Fit]:
+    """Return fits of these starts that other shard files of the same folder hold.
+
+    Shards are named by their range of starts, so after a change of the number of starts or the size
+    of a shard the folder still has the old ones. A start's fit does not depend on its neighbours, so
+    a file serves if its stamp says the same code, settings, target and libraries, and its starts
+    began from the same values.
+
+    Args:
+        output: the shard file to be written.
+        starts: its starts.
+        stamp: what it is made from.
+
+    Returns:
+        Parts without a start in common.
+    """
+    parts, left = [], set(starts.ids.tolist())
+    for path in sorted(output.parent.glob("[!.]*.h5")):
+        if path == output or not left:
+            continue
+        try:
+            theirs = read_stamp(path)
+            if any(theirs.get(key) != stamp.get(key) for key in _SAME):
+                continue
+            fit = read_fit(path)
+        except StorageError as error:
+            log.warning("not reused: %s", error)
+            continue
+        places = [place for place, start in enumerate(fit.ids.tolist()) if start in left]
+        found = fit.take(np.array(places, dtype=int))
+        if places and _same_values(found, starts.select(found.ids)):
+            parts.append(found)
+            left -= set(found.ids.tolist())
+    return parts
+
+
+def _same_values(fit: Fit, starts: Starts) -> bool:
+    return fit.parameters == starts.parameters and all(
+        np.array_equal(fit.start_values[name], column) for name, column in starts.values.items()
+    )
