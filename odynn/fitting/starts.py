@@ -1,11 +1,15 @@
 """Random starts, each from its own stream of random numbers."""
 
-from collections.abc import Mapping, Sequence
+import inspect
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 from odynn.data import Parameter, Starts
-from odynn.models.model import BioNeuron, draw
+from odynn.errors import ModelError, did_you_mean
+from odynn.models.model import BioNeuron
 
 
 def draw_starts(
@@ -29,7 +33,7 @@ def draw_starts(
     drawn = {name: np.empty(len(ids)) for name in parameters}
     for place, start in enumerate(ids):
         generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(start,)))
-        values = draw(model, generator)
+        values = _draw(model, generator)
         for name, row in parameters.items():
             share = generator.random()  # taken whether used or not: ranges of others must not matter
             value = values[name] if row.start == table[name].start else _from_range(row, share)
@@ -42,3 +46,44 @@ def _from_range(row: Parameter, share: float) -> float:
     if row.scale == "log":
         return lower * (upper / lower) ** share
     return lower + (upper - lower) * share
+
+
+def _draw(model: type[BioNeuron], generator: np.random.Generator) -> dict[str, float]:
+    """Draw random parameters of a model reproducibly, however its ``get_random`` is written.
+
+    Args:
+        model: the model class; its ``get_random`` may take a generator, or draw from the global
+            sources as models of the original library do.
+        generator: source of randomness.
+
+    Returns:
+        Parameter name to value.
+
+    Raises:
+        ModelError: if the keys are not those of ``default_params``.
+    """
+    if inspect.signature(model.get_random).parameters:
+        drawn = model.get_random(generator)
+    else:
+        with _seeded_global_sources(int(generator.integers(2**32))):
+            drawn = model.get_random()
+    wrong = set(drawn or {}) ^ set(model.default_params)
+    if wrong:
+        name = sorted(wrong)[0]
+        raise ModelError(
+            f"{model.__name__}.get_random must return a dict with the keys of default_params. "
+            f"Received: '{name}' on one side only.{did_you_mean(name, model.default_params)}"
+        )
+    return {name: float(drawn[name]) for name in model.default_params}
+
+
+@contextmanager
+def _seeded_global_sources(seed: int) -> Iterator[None]:
+    kept = random.getstate(), np.random.get_state()  # noqa: NPY002 - restored below
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])  # noqa: NPY002

@@ -1,152 +1,17 @@
-"""The model classes: ``Neuron``, and ``BioNeuron`` with parameters that can be fitted."""
+"""The model classes of the public API: ``Neuron``, and ``BioNeuron`` with parameters to be fitted."""
 
-import inspect
-import random
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from odynn.data import Parameter
-from odynn.errors import ModelError, did_you_mean
+from odynn.errors import ModelError
 from odynn.models.equations import Membrane
 from odynn.models.kinetics import Values, sigmoid, stack
+from odynn.models.neuron import Neuron, classproperty, merge_neurons
 
-
-class classproperty:
-    """A read-only property of a class that its instances share."""
-
-    def __init__(self, compute):
-        self.compute = compute
-
-    def __get__(self, instance, owner):
-        """Return the value for the class."""
-        return self.compute(owner)
-
-
-class Neuron(ABC):
-    """Anything that has a state, takes a stimulus, and can be advanced by one step.
-
-    Attributes:
-        V_pos: index of the voltage in the state vector.
-        default_init_state: initial state vector, [state].
-        ions: ion name to its index in the state vector.
-        dt: time step, ms.
-    """
-
-    V_pos: ClassVar[int] = 0
-    default_init_state: ClassVar[Any] = None
-    _ions: ClassVar[Mapping[str, int]] = {}
-    _num = 1
-
-    def __init__(self, dt: float = 0.1):
-        """Start from the default initial state.
-
-        Args:
-            dt: time step, ms.
-        """
-        self.dt = dt
-        self._init_state = self.default_init_state
-
-    @property
-    def num(self) -> int:
-        """Number of neurons in this object."""
-        return self._num
-
-    @property
-    def init_state(self):
-        """Initial state vector, [state(, neuron)]."""
-        return self._init_state
-
-    @classproperty
-    def ions(cls) -> Mapping[str, int]:
-        """Ion name to its index in the state vector."""
-        return cls._ions
-
-    @abstractmethod
-    def step(self, X: Values, i: Values) -> Values:
-        """Advance the state by one time step.
-
-        Args:
-            X: state, [state(, batch(, neuron))].
-            i: stimulus in µA/cm², broadcastable to one state variable.
-
-        Returns:
-            The new state, in the shape of X.
-        """
-
-    @abstractmethod
-    def calculate(self, i: Values) -> np.ndarray:
-        """Simulate.
-
-        Args:
-            i: stimulus in µA/cm², [time(, batch(, neuron))].
-
-        Returns:
-            States after each step, [time, state(, batch(, neuron))].
-        """
-
-    @classmethod
-    def plot_output(
-        cls,
-        ts,
-        i_inj,
-        states,
-        y_states=None,
-        suffix="",
-        show=True,
-        save=False,
-        l=1,  # noqa: E741 - the original library's name
-        lt=1,
-        targstyle="-",
-    ):
-        """Draw voltage and ion concentrations, against a target if one is given.
-
-        Args:
-            ts: time in ms, [time].
-            i_inj: stimulus in µA/cm², [time(, neuron)].
-            states: [time, state(, neuron)].
-            y_states: one entry a state, [time(, neuron)] or None where nothing was observed.
-            suffix: end of the name of the saved file, ``output_{suffix}.png``.
-            show: open a window.
-            save: write the figure: True for the current folder, or the path of a folder.
-            l: width of the model's lines.
-            lt: width of the target's lines.
-            targstyle: line style of the target.
-
-        Returns:
-            The matplotlib Figure.
-        """
-        from odynn.plotting import neuron_output, show_or_save
-
-        states = _merge_neurons(np.asarray(states), axis=2)
-        targets = None
-        if y_states is not None:
-            targets = {
-                place: _merge_neurons(np.asarray(y), axis=1)
-                for place, y in enumerate(y_states)
-                if y is not None
-            }
-
-        def target(place):
-            # Ions may be declared with an index counted from the end.
-            return None if targets is None else targets.get(place % states.shape[1])
-
-        figure = neuron_output(
-            np.asarray(ts),
-            _merge_neurons(np.asarray(i_inj), axis=1),
-            states[:, cls.V_pos],
-            {ion: states[:, place] for ion, place in cls.ions.items()},
-            target_voltage=target(cls.V_pos),
-            target_ions={ion: target(place) for ion, place in cls.ions.items() if target(place) is not None},
-            linewidth=l,
-            target_linewidth=lt,
-            target_style=targstyle,
-        )
-        show_or_save(figure, show, save, f"output_{suffix}")
-        return figure
+__all__ = ["BioNeuron", "Neuron"]
 
 
 class BioNeuron(Neuron):
@@ -378,6 +243,12 @@ class BioNeuron(Neuron):
         if self.membrane is None:
             return {}
         by_name = {name: states[:, place] for place, name in enumerate(self.membrane.states)}
+        neurons, given = np.asarray(self._init_state).shape[1:], by_name["V"].shape[1:]
+        if neurons and given[-len(neurons) :] != neurons:
+            raise ModelError(
+                f"states: must be [time, state(, batch), neuron] with neurons {neurons}. "
+                f"Received: shape {np.shape(states)}. Give the states of the same object's calculate."
+            )
         currents = self.membrane.ionic_currents(by_name, self._param)
         return {f"I_{name}": np.broadcast_to(values, by_name["V"].shape) for name, values in currents.items()}
 
@@ -399,19 +270,19 @@ class BioNeuron(Neuron):
         from odynn.plotting import neuron_details, show_or_save
 
         results = np.asarray(results)
-        currents = {name: _merge_neurons(trace, axis=1) for name, trace in self.currents(results).items()}
-        traces = _merge_neurons(results, axis=2)
+        currents = {name: merge_neurons(trace, axis=1) for name, trace in self.currents(results).items()}
+        traces = merge_neurons(results, axis=2)
         ions = {ion: traces[:, place] for ion, place in self.ions.items()}
         others = {self.V_pos % traces.shape[1], *(place % traces.shape[1] for place in self.ions.values())}
         gates = {name: traces[:, place] for place, name in enumerate(self.states) if place not in others}
         target = (
             {}
             if ca_true is None or not ions
-            else {next(iter(ions)): _merge_neurons(np.asarray(ca_true), axis=1)}
+            else {next(iter(ions)): merge_neurons(np.asarray(ca_true), axis=1)}
         )
         figure = neuron_details(
             np.asarray(ts),
-            _merge_neurons(np.asarray(i_inj_values), axis=1),
+            merge_neurons(np.asarray(i_inj_values), axis=1),
             traces[:, self.V_pos],
             ions,
             currents,
@@ -430,49 +301,3 @@ class BioNeuron(Neuron):
     def _update_gate(self, rate: Values, name: str, V: Values) -> Values:
         tau = self._param[f"{name}__tau"]
         return (tau * rate + self.dt * self._inf(V, name)) / (tau + self.dt)
-
-
-def draw(model: type[BioNeuron], generator: np.random.Generator) -> dict[str, float]:
-    """Draw random parameters of a model reproducibly, however its ``get_random`` is written.
-
-    Args:
-        model: the model class; its ``get_random`` may take a generator, or draw from the global
-            sources as models of the original library do.
-        generator: source of randomness.
-
-    Returns:
-        Parameter name to value.
-
-    Raises:
-        ModelError: if the keys are not those of ``default_params``.
-    """
-    if inspect.signature(model.get_random).parameters:
-        drawn = model.get_random(generator)
-    else:
-        with _seeded_global_sources(int(generator.integers(2**32))):
-            drawn = model.get_random()
-    wrong = set(drawn or {}) ^ set(model.default_params)
-    if wrong:
-        name = sorted(wrong)[0]
-        raise ModelError(
-            f"{model.__name__}.get_random must return a dict with the keys of default_params. "
-            f"Received: '{name}' on one side only.{did_you_mean(name, model.default_params)}"
-        )
-    return {name: float(drawn[name]) for name in model.default_params}
-
-
-@contextmanager
-def _seeded_global_sources(seed: int):
-    kept = random.getstate(), np.random.get_state()  # noqa: NPY002 - restored below
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
-    try:
-        yield
-    finally:
-        random.setstate(kept[0])
-        np.random.set_state(kept[1])  # noqa: NPY002
-
-
-def _merge_neurons(values: np.ndarray, axis: int) -> np.ndarray:
-    """Merge all axes from ``axis`` on into one, so that each neuron and batch is a line."""
-    return values if values.ndim <= axis else values.reshape(*values.shape[:axis], -1)
