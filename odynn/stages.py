@@ -32,7 +32,10 @@ def job(log_path: PathLike) -> Iterator[None]:
     Args:
         log_path: the log file, made anew.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # or its start-up notes bury the message
+    # TensorFlow's start-up notes would bury the message; the second setting is one of them, and turns
+    # off kernels that odynn does not use and whose sums depend on the machine.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     path = Path(log_path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")

@@ -1,0 +1,212 @@
+"""Which part of a recording a target uses: sweeps and samples, and whether they can be used."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from odynn import units
+from odynn.data import Recording, split_sweeps
+from odynn.errors import RecordingError, did_you_mean, listed
+from odynn.recordings import resampling
+from odynn.recordings.channels import CHANNELS
+from odynn.recordings.checks import find_gap
+
+RESAMPLE = ("mean", "sample")
+STATE_UNITS = {"V": "mV"}
+"""Units that models compute in. The unit of calcium is the recording's."""
+
+SHOWN = 40
+"""How many sweeps a list shows."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a target asks of a recording; the arguments of ``prepare``."""
+
+    dt: float
+    area: float | None = None
+    sweeps: Sequence[int] | None = None
+    train: Sequence[int] | None = None
+    test: Sequence[int] | None = None
+    window: Sequence[float] | None = None
+    resample: str = "mean"
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a request comes to.
+
+    Attributes:
+        first: number of the first sample that is used.
+        last: number of the last sample that is used.
+        places: [sweep] places of the sweeps that are used.
+        train: [sweep] which of them train.
+        interval: sampling interval in ms.
+        ratio: sampling intervals in a step.
+        steps: number of steps.
+    """
+
+    first: int
+    last: int
+    places: np.ndarray
+    train: np.ndarray
+    interval: float
+    ratio: float
+    steps: int
+
+    def take(self, trace: np.ndarray) -> np.ndarray:
+        """Return the part [time, sweep] of a trace of the recording."""
+        return trace[self.first : self.last + 1, self.places]
+
+
+def find_request_problems(request: Request) -> list[str]:
+    """Return what is wrong with a request whatever the recording is."""
+    problems = []
+    if not _is_positive(request.dt):
+        problems.append(
+            f"dt: expected the time step, a positive number in ms. Received: {request.dt!r}. Correct it."
+        )
+    if request.area is not None and not _is_positive(request.area):
+        problems.append(f"area: expected a positive number in µm². Received: {request.area!r}. Correct it.")
+    if request.resample not in RESAMPLE:
+        problems.append(
+            f"resample: expected {' or '.join(RESAMPLE)}. Received: {request.resample!r}."
+            f"{did_you_mean(request.resample, RESAMPLE)} Choose one of them."
+        )
+    lists = {"sweeps": request.sweeps, "train": request.train, "test": request.test}
+    lists = {name: numbers for name, numbers in lists.items() if numbers is not None}
+    wrong = {name: numbers for name, numbers in lists.items() if not _are_numbers(numbers)}
+    problems += [
+        f"{name}: expected numbers of sweeps, none of them twice, such as [0, 2]. "
+        f"Received: {numbers!r}. Correct the list."
+        for name, numbers in wrong.items()
+    ]
+    both = [] if wrong else sorted(set(lists.get("train", ())) & set(lists.get("test", ())))
+    if both:
+        problems.append(
+            "test: expected sweeps that are not trained on. "
+            f"Received: {listed(both)} in both train and test. Take each out of one of them."
+        )
+    if request.window is not None and not _is_interval(request.window):
+        problems.append(
+            f"window: expected [from, to] in ms, from before to. Received: {request.window!r}. Correct it."
+        )
+    return problems
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and 0 < value < np.inf
+
+
+def _are_numbers(numbers: object) -> bool:
+    if not isinstance(numbers, list | tuple | range | np.ndarray):
+        return False
+    whole = all(isinstance(one, int | np.integer) and not isinstance(one, bool) for one in numbers)
+    return whole and len(set(numbers)) == len(numbers)
+
+
+def _is_interval(window: object) -> bool:
+    if not isinstance(window, list | tuple | np.ndarray) or len(window) != 2:
+        return False
+    real = all(isinstance(at, int | float | np.number) and np.isfinite(at) for at in window)
+    return bool(real and window[0] < window[1])
+
+
+def make_plan(recording: Recording, request: Request) -> tuple[Plan | None, list[str]]:
+    """Return what a request without problems comes to for a recording, and every problem with that."""
+    problems = []
+    try:
+        units.check_area(recording.units["stimulus"], request.area)
+    except RecordingError as error:
+        problems.append(str(error))
+    name = recording.source.get("file", "the recording")
+    interval = float(recording.time[-1] - recording.time[0]) / (recording.time.size - 1)
+    selected, text = _select_sweeps(name, recording.sweeps.tolist(), request)
+    problems += [text] if text else []
+    span, text = _select_samples(name, recording.time, interval, request.window)
+    problems += [text] if text else []
+    if selected is None or span is None:
+        return None, problems
+    first, last = span
+    ratio = resampling.exact_ratio(request.dt, interval, last - first + 1)
+    steps = resampling.count_steps(last - first + 1, ratio)
+    if steps < 2:
+        problems.append(
+            f"dt: expected a step that fits at least twice into the {(last - first) * interval:.10g} ms of "
+            f"{name} that are used. Received: {request.dt:g} ms. Take a smaller dt, or a longer window."
+        )
+    plan = Plan(first, last, *selected, interval, ratio, steps)
+    return plan, problems + _find_value_problems(recording, plan, request.area)
+
+
+def _select_sweeps(
+    name: str, there: list[int], request: Request
+) -> tuple[tuple[np.ndarray, np.ndarray] | None, str]:
+    """Return the places of the sweeps that are used and which of them train; or a problem."""
+    sweeps, train, test = request.sweeps, request.train, request.test
+    for key, numbers in (("sweeps", sweeps), ("train", train), ("test", test)):
+        within_list = key != "sweeps" and sweeps is not None
+        known = list(sweeps) if within_list else there
+        unknown = [number for number in (() if numbers is None else numbers) if number not in known]
+        if unknown:
+            where = "that 'sweeps' lists" if within_list else f"of {name}"
+            return None, (
+                f"{key}: expected sweeps {where}, which are {listed(known, most=SHOWN)}. "
+                f"Received: {listed(unknown)}. Choose among them."
+            )
+    pool = [number for number in there if sweeps is None or number in sweeps]
+    train, test = split_sweeps(pool, train, test)
+    if len(train) == 0:
+        return None, (
+            "train: expected at least one sweep to fit. Received: none, of the sweeps "
+            f"{listed(pool, most=SHOWN) or '(none)'} of {name}. Take one out of test, or name it in train."
+        )
+    used = [number for number in pool if number in train or number in test]
+    places = np.array([there.index(number) for number in used], dtype=int)
+    return (places, np.array([number in train for number in used])), ""
+
+
+def _select_samples(
+    name: str, time: np.ndarray, interval: float, window: Sequence[float] | None
+) -> tuple[tuple[int, int] | None, str]:
+    """Return the first and the last sample of the window; or a problem."""
+    if window is None:
+        return (0, time.size - 1), ""
+    # Counted in sampling intervals, with slack for 0.3 to be the third sample of 0.1 ms. An end one
+    # interval past the last sample is taken: 3000 ms of samples of 0.1 ms end with the one at 2999.9.
+    start, end = ((float(at) - time[0]) / interval for at in window)
+    first, last = int(np.ceil(start - 1e-3)), int(np.floor(end + 1e-3))
+    if first < 0 or last > time.size:
+        return None, (
+            f"window: expected times within {name}, {time[0]:.10g} to {time[-1]:.10g} ms. "
+            f"Received: [{window[0]:.10g}, {window[1]:.10g}]. Choose times within it."
+        )
+    last = min(last, time.size - 1)
+    if last - first < 1:
+        return None, (
+            f"window: expected at least two samples of {name}, which are {interval:.10g} ms apart. "
+            f"Received: [{window[0]:.10g}, {window[1]:.10g}]. Widen it."
+        )
+    return (first, last), ""
+
+
+def _find_value_problems(recording: Recording, plan: Plan, area: float | None) -> list[str]:
+    """Return the gaps and the impossible values of the part that is used."""
+    name = recording.source.get("file", "the recording")
+    time, sweeps = recording.time[plan.first : plan.last + 1], recording.sweeps[plan.places]
+    problems = []
+    for channel, trace in (("stimulus", recording.stimulus), *recording.responses.items()):
+        trace, unit, meaning = plan.take(trace), recording.units[channel], CHANNELS[channel].meaning
+        text = find_gap(meaning, trace, time, sweeps, plan.first)
+        if not text and channel == "stimulus":
+            dense = units.is_like(unit, units.DENSITY)
+            if dense or area is not None:  # without an area there is no density to judge
+                values = units.current_density(trace, unit, None if dense else area)
+                text = units.find_implausible(channel, values, unit, sweeps, plan.first)
+        elif not text and channel in units.LIMITS:
+            values = units.convert(trace, unit, units.LIMITS[channel].unit, meaning)
+            text = units.find_implausible(channel, values, unit, sweeps, plan.first)
+        if text:
+            problems.append(f"{name}, {text}")
+    return problems

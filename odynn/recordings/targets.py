@@ -1,0 +1,186 @@
+"""From a recording to the target of a fit: the part that is used, on the model's time grid."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from odynn import units
+from odynn.data import Recording, Target
+from odynn.errors import RecordingError, listed
+from odynn.recordings import resampling
+from odynn.recordings.channels import CHANNELS
+from odynn.recordings.reading import read
+from odynn.recordings.selection import (
+    SHOWN,
+    STATE_UNITS,
+    Plan,
+    Request,
+    find_request_problems,
+    make_plan,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def load_target(target_settings: Mapping, dt: float, steady_state: bool) -> Target:
+    """Read a recording and make it the target of a fit.
+
+    Args:
+        target_settings: the block ``target`` of an experiment: file, and optionally format, columns,
+            units, area, sweeps, train, test, window and resample.
+        dt: time step of the model in ms.
+        steady_state: whether simulations start from the recorded voltage.
+
+    Returns:
+        The target.
+
+    Raises:
+        RecordingError: the recording cannot be read or used as asked; one line a problem.
+    """
+    recording = read(target_settings["file"], **_reading(target_settings))
+    return _prepare(recording, _request(target_settings, dt), steady_state)
+
+
+def preflight(target_settings: Mapping, dt: float) -> list[str]:
+    """Return what would stop ``load_target``, one message a problem; an empty list: nothing.
+
+    Args:
+        target_settings: as in ``load_target``; without a file (a synthetic target) there is nothing
+            to check.
+        dt: time step of the model in ms.
+    """
+    if not target_settings.get("file"):
+        return []
+    request = _request(target_settings, dt)
+    problems = find_request_problems(request)
+    try:
+        recording = read(target_settings["file"], **_reading(target_settings))
+    except RecordingError as error:
+        return problems + str(error).split("\n")
+    return problems or make_plan(recording, request)[1]
+
+
+def _reading(settings: Mapping) -> dict:
+    return {"format": settings.get("format") or "auto"} | {
+        key: settings.get(key) for key in ("columns", "units")
+    }
+
+
+def _request(settings: Mapping, dt: float) -> Request:
+    optional = {key: settings.get(key) for key in ("area", "sweeps", "train", "test", "window")}
+    return Request(dt, **optional, resample=settings.get("resample") or "mean")
+
+
+def prepare(
+    recording: Recording,
+    *,
+    dt: float,
+    area: float | None = None,
+    sweeps: Sequence[int] | None = None,
+    train: Sequence[int] | None = None,
+    test: Sequence[int] | None = None,
+    window: Sequence[float] | None = None,
+    resample: str = "mean",
+    initial: bool = False,
+) -> Target:
+    """Put a recording on the time grid of a model.
+
+    The target's time counts from the first sample that is used. The stimulus of a step is its mean
+    over the step, each sample holding until the next. A response is taken at the end of each step:
+    the mean over one dt around it (which does not delay the trace, as the mean over the step before
+    it would), or on a straight line between samples where dt is shorter than the sampling interval.
+
+    Args:
+        recording: as ``read`` returns it.
+        dt: time step of the model in ms.
+        area: membrane area in µm², needed where the stimulus is a current and not a density.
+        sweeps: numbers of the sweeps that may be used; None: all.
+        train: numbers of the sweeps that are fitted; None: all but those of ``test``, or every other
+            one, the first among them, if that is None too.
+        test: numbers of the sweeps that are held out; None: all but those of ``train``. A sweep in
+            neither is left out.
+        window: [from, to], the part that is used, in ms of the recording's own time; None: all of it.
+        resample: "mean" as said above; "sample" takes the sample nearest to the start of each step
+            for the stimulus and nearest to its end for a response.
+        initial: whether to keep the first voltage of each sweep, for simulations to start from.
+
+    Returns:
+        The target: V in mV, stimulus in µA/cm², calcium in the recording's unit.
+
+    Raises:
+        RecordingError: an argument is wrong or does not fit the recording, or the part that is used
+            has gaps or values that cannot be right; one line a problem.
+    """
+    return _prepare(recording, Request(dt, area, sweeps, train, test, window, resample), initial)
+
+
+def _prepare(recording: Recording, request: Request, initial: bool) -> Target:
+    problems = find_request_problems(request)
+    if not problems:
+        plan, problems = make_plan(recording, request)
+    if problems:
+        raise RecordingError("\n".join(problems))
+
+    stimulus = units.current_density(plan.take(recording.stimulus), recording.units["stimulus"], request.area)
+    traces = {}
+    for state, trace in recording.responses.items():
+        unit = recording.units[state]
+        traces[state] = units.convert(
+            plan.take(trace), unit, STATE_UNITS.get(state, unit), CHANNELS[state].meaning
+        )
+    notes = {}
+    first = traces["V"][0].copy() if initial and "V" in traces else None
+    if initial and first is None:
+        notes["initial state"] = "the model's own: the recording has no voltage to start from"
+        logger.warning("The recording has no voltage, so simulations start from the model's own state.")
+
+    ends = np.arange(1, plan.steps + 1)
+    if request.resample == "mean":
+        stimulus = resampling.step_means(stimulus, plan.ratio, plan.steps)
+        observed = {
+            state: resampling.centred_means(trace, plan.ratio, plan.steps) for state, trace in traces.items()
+        }
+    else:
+        stimulus = resampling.nearest(stimulus, (ends - 1) * plan.ratio)
+        take = resampling.nearest if plan.ratio >= 1 else resampling.interpolate
+        observed = {state: take(trace, ends * plan.ratio) for state, trace in traces.items()}
+    return Target(
+        time=ends * float(request.dt),
+        stimulus=stimulus,
+        observed=observed,
+        units={state: STATE_UNITS.get(state, recording.units[state]) for state in traces},
+        sweeps=recording.sweeps[plan.places],
+        train=plan.train,
+        initial=first,
+        source=dict(recording.source) | _describe(recording, plan, request) | notes,
+    )
+
+
+def _describe(recording: Recording, plan: Plan, request: Request) -> dict[str, str]:
+    """Return every change made to a recording, for the source."""
+    unit = recording.units["stimulus"]
+    over = "" if units.is_like(unit, units.DENSITY) else f" over {request.area:.10g} µm²"
+    notes = {"stimulus": f"{unit}{over} converted to µA/cm²"}
+    for state in recording.responses:
+        unit = recording.units[state]
+        if state in STATE_UNITS and unit != STATE_UNITS[state]:
+            notes[state] = f"{unit} converted to {STATE_UNITS[state]}"
+    used = recording.sweeps[plan.places]
+    notes["sweeps"] = f"{listed(used, most=SHOWN)} of {recording.sweeps.size}"
+    notes["train"] = listed(used[plan.train], most=SHOWN)
+    if request.window is not None:
+        start, end = recording.time[plan.first], recording.time[plan.last]
+        notes["window"] = f"samples {plan.first} to {plan.last}, {start:.10g} to {end:.10g} ms"
+    change = f"from {plan.interval:.10g} to {request.dt:.10g} ms"
+    if plan.ratio == 1:
+        notes["resample"] = "none"
+    elif plan.ratio < 1:
+        notes["resample"] = f"{change}: responses interpolated linearly, stimulus held"
+    elif request.resample == "mean":
+        notes["resample"] = (
+            f"{change}: means of {plan.ratio:.10g} samples, of responses around the end of each step"
+        )
+    else:
+        notes["resample"] = f"{change}: nearest samples"
+    return notes

@@ -1,0 +1,16 @@
+"""Fixtures that tests of several folders share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_folder():
+    """Give the folder of real recordings, which the project does not commit."""
+    named = os.environ.get("ODYNN_DATA")
+    folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real recordings at {folder}: set ODYNN_DATA to their folder to run this test")
+    return folder
