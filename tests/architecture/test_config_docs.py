@@ -164,7 +164,7 @@ def test_stages_have_the_options_and_defaults_of_their_methods():
     for name, minimise in METHODS.items():
         options = {key: node for key, node in schema_of_stage(name).items() if key != "method"}
         arguments = inspect.signature(minimise).parameters
-        own = {key for key, it in arguments.items() if it.kind is it.KEYWORD_ONLY} - {"progress"}
+        own = {key for key, it in arguments.items() if it.kind is it.KEYWORD_ONLY} - {"progress", "keeper"}
         assert own == set(options), name
         for key in own:
             if arguments[key].default is not inspect.Parameter.empty:
