@@ -104,7 +104,7 @@ def _piece(piece: Mapping, duration: float) -> Iterator[str]:
 
 def _parameters(parameters: Mapping) -> Iterator[Finding]:
     fixed, free = parameters["fixed"], parameters["free"]
-    for key, names in (("free", () if free == "all" else free), *((k, parameters[k]) for k in _INTERVALS)):
+    for key, names in (("free", () if free == "all" else free), *((k, parameters[k]) for k in _OF_FREE)):
         for name in names:
             if name in fixed:
                 yield (
@@ -134,7 +134,7 @@ def _parameters(parameters: Mapping) -> Iterator[Finding]:
             )
 
 
-_INTERVALS = ("bounds", "ranges")
+_OF_FREE = ("bounds", "ranges", "scales")
 
 
 def _loss(loss: Mapping) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ METHODS: Mapping[str, Callable[..., StageResult]] = {
     "adam": adam.minimise,
 }
 """Optimisers by the name that a stage gives. To add one, write ``minimise(problem, u, base, *, nudge,
-iterations, progress, **options)`` and a line here."""
+iterations, progress, keeper, **options)`` and a line here."""
 
 _GRADED = [{"method": "levenberg_marquardt", "nudge": 0.0, "iterations": 60, "tolerance": 1e-4}]
 # The gain falls about fivefold a stage; a stage need not converge, it only hands its point on.

@@ -21,8 +21,8 @@ def draw_starts(
 
     Args:
         model: the model, whose ``get_random`` is called.
-        parameters: the table of the experiment; a parameter whose range differs from the model's is
-            drawn anew from that range, one that is not free takes its value.
+        parameters: the table of the experiment; a parameter whose range or scale differs from the
+            model's is drawn anew, one that is not free takes its value.
         ids: numbers of the starts.
         seed: of the experiment.
 
@@ -36,7 +36,8 @@ def draw_starts(
         values = _draw(model, generator)
         for name, row in parameters.items():
             share = generator.random()  # taken whether used or not: ranges of others must not matter
-            value = values[name] if row.start == table[name].start else _from_range(row, share)
+            own = (row.start, row.scale) == (table[name].start, table[name].scale)
+            value = values[name] if own else _from_range(row, share)
             drawn[name][place] = np.clip(value, *row.bounds)
     return Starts(np.array(ids), drawn, dict(parameters))
 

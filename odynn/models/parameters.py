@@ -21,7 +21,7 @@ def experiment_parameters(model: type[BioNeuron], changes: Mapping) -> dict[str,
     Args:
         model: the model class.
         changes: ``fixed`` {name: value}, ``free`` "all" or names, ``bounds`` and ``ranges``
-            {name: [lower, upper]}, all in the units of the table.
+            {name: [lower, upper]}, all in the units of the table; ``scales`` {name: "linear" or "log"}.
 
     Returns:
         Every parameter of the model by name, in the order of the table; those that are not free
@@ -32,8 +32,14 @@ def experiment_parameters(model: type[BioNeuron], changes: Mapping) -> dict[str,
     """
     table = model.table()
     fixed, free = changes.get("fixed", {}), changes.get("free", "all")
-    bounds, ranges = changes.get("bounds", {}), changes.get("ranges", {})
-    named = {"fixed": fixed, "bounds": bounds, "ranges": ranges, "free": () if free == "all" else free}
+    bounds, ranges, scales = (changes.get(key, {}) for key in ("bounds", "ranges", "scales"))
+    named = {
+        "fixed": fixed,
+        "bounds": bounds,
+        "ranges": ranges,
+        "scales": scales,
+        "free": () if free == "all" else free,
+    }
     for key, names in named.items():
         _check_names(f"parameters.{key}", names, model)
     rows = {}
@@ -44,6 +50,8 @@ def experiment_parameters(model: type[BioNeuron], changes: Mapping) -> dict[str,
             row = row.changed(bounds=(float(lower), float(upper)), start=tuple(map(float, start)))
         elif name in ranges:
             row = row.changed(start=tuple(map(float, ranges[name])))
+        if name in scales:
+            row = row.changed(scale=scales[name])
         is_free = (row.free if free == "all" else name in free) and name not in fixed
         if not is_free:
             value = float(fixed.get(name, row.default))

@@ -71,9 +71,10 @@ class Dynamics:
         shape = state[0].shape
         new = neuron.step(tf.stack(state), tf.broadcast_to(stimulus, shape))
         new = [tf.ensure_shape(tf.cast(value, self.dtype), shape) for value in tf.unstack(new)]
-        # Operator splitting: the exact solution of dV/dt = K (V_obs - V) over dt, after the step.
+        # Operator splitting: the exact solution of dV/dt = K (V_obs - V) over dt, after the step; in this
+        # form K = 0 leaves every bit of V.
         place = self.model.V_pos
-        new[place] = observed + (new[place] - observed) * tf.exp(-nudge * self.dt)
+        new[place] = new[place] - (observed - new[place]) * tf.math.expm1(-nudge * self.dt)
         return tuple(new)
 
     def initial(self, P: Mapping[str, tf.Tensor], voltage: tf.Tensor | None) -> tuple[tf.Tensor, ...]:

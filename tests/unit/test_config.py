@@ -49,6 +49,7 @@ FULL = {
         "free": ["C_m", "g_L"],
         "bounds": {"C_m": [0.5, 10]},
         "ranges": {"C_m": [1, 5]},
+        "scales": {"C_m": "linear"},
     },
     "starts": {"number": 10, "seed": 2, "shard_size": 4},
     "loss": {"V": 1, "Ca": 0.5},
@@ -276,7 +277,7 @@ def test_defaults_are_filled_in(folder):
                 "seed": 0,
             }
         },
-        "parameters": {"fixed": {}, "free": "all", "bounds": {}, "ranges": {}},
+        "parameters": {"fixed": {}, "free": "all", "bounds": {}, "ranges": {}, "scales": {}},
         "starts": {"number": 64, "seed": 1, "shard_size": 32},
         "loss": {"V": 1.0},
         "fit": {"stages": "default"},
