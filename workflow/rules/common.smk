@@ -1,0 +1,76 @@
+"""The validated configuration, and how the rules read it."""
+
+import sys
+from pathlib import Path
+from shlex import quote
+
+from odynn.config import from_mapping
+from odynn.config.reading import read_yaml
+from odynn.errors import OdynnError
+from odynn.provenance import code_fingerprint
+
+# Snakemake 9.27 puts this path into shell commands as it stands: without quotes no folder may have a space in its name.
+sys.executable = quote(sys.executable)
+
+# Files named in the configuration are relative to the (last) file that says so.
+CONFIG_FILE = Path(workflow.configfiles[-1])
+if CONFIG_FILE.is_relative_to(Path.cwd()):
+    CONFIG_FILE = CONFIG_FILE.relative_to(Path.cwd())
+
+# SystemExit ends Snakemake with the message alone; any other exception adds a traceback of this file.
+try:
+    for path in workflow.configfiles:
+        read_yaml(path)  # Snakemake has read it too, but lets pass a key that is given twice
+    SETTINGS = from_mapping(
+        config,
+        folder=CONFIG_FILE.parent,
+        name=str(CONFIG_FILE),
+        check_recordings=workflow.is_main_process,  # a job's main process has done it
+    )
+except OdynnError as error:
+    raise SystemExit(f"Error: {error}") from None
+
+EXPERIMENTS = list(SETTINGS.experiments)
+
+
+pathvars:
+    results=str(SETTINGS.results),
+    logs="<results>/{experiment}/logs",
+    benchmarks="<results>/{experiment}/benchmarks",
+
+
+wildcard_constraints:
+    experiment=r"[A-Za-z0-9_-]+",
+    shard=r"\d{6,9}-\d{6,9}",
+
+
+def settings(stage):
+    """Return the params function of the settings that a stage reads, so that no others rerun it."""
+    return lambda wildcards: SETTINGS.settings(wildcards.experiment, stage)
+
+
+def code(stage):
+    """Return the params function of the code that a stage runs; Snakemake does not see edits in a package."""
+    return lambda wildcards: code_fingerprint(stage, SETTINGS.experiments[wildcards.experiment]["model"])
+
+
+def recording(wildcards):
+    """Return the recording of an experiment; none where the target is synthetic."""
+    return SETTINGS.experiments[wildcards.experiment]["target"].get("file") or []
+
+
+def fits(wildcards):
+    """Return the fitted shards of an experiment."""
+    return expand(
+        "<results>/{experiment}/fits/{shard}.h5", shard=SETTINGS.shards(wildcards.experiment), **wildcards
+    )
+
+
+def memory(megabytes):
+    """Return the resource function that asks for more memory at each attempt."""
+    return lambda wildcards, attempt: megabytes * attempt
+
+
+def minutes(number):
+    """Return the resource function that asks for more time at each attempt."""
+    return lambda wildcards, attempt: number * attempt

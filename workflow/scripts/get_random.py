@@ -1,0 +1,10 @@
+"""Draw a shard of random starts."""
+
+from odynn import stages
+
+with stages.job(snakemake.log[0]):
+    stages.get_random(
+        settings=snakemake.params.settings,
+        shard=snakemake.wildcards.shard,
+        output=snakemake.output[0],
+    )

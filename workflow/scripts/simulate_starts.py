@@ -1,0 +1,13 @@
+"""Simulate a shard of starts."""
+
+from odynn import stages
+
+with stages.job(snakemake.log[0]):
+    stages.simulate_starts(
+        settings=snakemake.params.settings,
+        target=snakemake.input.target,
+        starts=snakemake.input.starts,
+        shard=snakemake.wildcards.shard,
+        output=snakemake.output[0],
+        threads=snakemake.threads,
+    )
