@@ -30,7 +30,7 @@ def block_width(sweeps: int, starts: int) -> int:
     """
     if tf.config.list_physical_devices("GPU"):
         return _round_up(starts, 64)
-    return min(_round_up(starts, _VECTOR), max(_VECTOR, _LANES // sweeps // _VECTOR * _VECTOR))
+    return min(_round_up(starts, _VECTOR), _round_up(_LANES // sweeps, _VECTOR))
 
 
 def _round_up(number: int, step: int) -> int:
