@@ -21,7 +21,7 @@ METHODS: Mapping[str, Callable[..., StageResult]] = {
 """Optimisers by the name that a stage gives. To add one, write ``minimise(problem, u, base, *, nudge,
 iterations, progress, keeper, **options)`` and a line here."""
 
-_GRADED = [{"method": "levenberg_marquardt", "nudge": 0.0, "iterations": 60, "tolerance": 1e-4}]
+_GRADED = [{"method": "levenberg_marquardt", "nudge": 0.0, "iterations": 100, "tolerance": 1e-4}]
 # The gain falls about fivefold a stage; a stage need not converge, it only hands its point on.
 _SPIKING = [
     {"method": "levenberg_marquardt", "nudge": nudge, "iterations": iterations, "tolerance": 1e-4}

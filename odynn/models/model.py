@@ -223,7 +223,9 @@ class BioNeuron(Neuron):
         if self._tensors:
             import tensorflow as tf
 
-            X, i_inj = tf.constant(X), tf.constant(i_inj, dtype=start.dtype)
+            # A state or a stimulus given in whole numbers must not make tensors of whole numbers.
+            kind = np.result_type(start.dtype, np.float32)
+            X, i_inj = tf.constant(X, kind), tf.constant(i_inj, kind)
         steps = []
         for stimulus in i_inj:
             X = self.step(X, stimulus)

@@ -62,6 +62,8 @@ def experiment_parameters(model: type[BioNeuron], changes: Mapping) -> dict[str,
                     f"Change the value, or widen parameters.bounds.{name}."
                 )
             row = row.changed(default=value, start=(value, value), free=False)
+        elif not row.free:
+            row = row.changed(free=True)
         rows[name] = row
     if not any(row.free for row in rows.values()):
         raise ModelError("parameters: nothing is left to fit, every parameter is fixed. Free at least one.")
