@@ -110,7 +110,7 @@ class Adam(Search):
     def _step(self, starts: np.ndarray, gradient: np.ndarray, rate: float) -> None:
         memory = self.memory
         norm = np.sqrt(np.sum(gradient**2, axis=0))
-        gradient = gradient * np.minimum(1.0, self.clip_norm / np.maximum(norm, np.finfo(float).tiny))
+        gradient = gradient * (self.clip_norm / np.maximum(norm, self.clip_norm))
         memory["epochs"][starts] += 1
         first = _MEMORY * memory["first"][:, starts] + (1 - _MEMORY) * gradient
         second = _MEMORY_OF_SQUARES * memory["second"][:, starts] + (1 - _MEMORY_OF_SQUARES) * gradient**2

@@ -39,7 +39,8 @@ def synthetic_target(name: str, settings: Mapping, dt: float, solver: str, stead
     states = neuron.calculate(stimuli)
     observed = {state: states[:, model.states.index(state)] for state in settings["observed"]}
     # One stream of noise a state, so that the noise of one does not depend on that of another.
-    for place, (state, deviation) in enumerate(sorted(settings["noise"].items())):
+    for state, deviation in settings["noise"].items():
+        place = model.states.index(state)
         generator = np.random.default_rng(np.random.SeedSequence(settings["seed"], spawn_key=(place,)))
         observed[state] = observed[state] + deviation * generator.standard_normal(observed[state].shape)
     numbers = np.arange(stimuli.shape[1])
