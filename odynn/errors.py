@@ -38,8 +38,13 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
 
     >>> did_you_mean("celegan", ["celegans", "leaky"])
     " Did you mean 'celegans'?"
+    >>> did_you_mean("E_k", ["E_L", "E_K"])
+    " Did you mean 'E_K'?"
     """
-    nearest = get_close_matches(str(word), list(known), n=1, cutoff=0.6)
+    known = list(known)
+    # Capitals first: E_k is meant as E_K, though E_L is as near by letters.
+    nearest = [name for name in known if name.casefold() == str(word).casefold()]
+    nearest = nearest or get_close_matches(str(word), known, n=1, cutoff=0.6)
     return f" Did you mean '{nearest[0]}'?" if nearest else ""
 
 

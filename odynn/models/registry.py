@@ -84,7 +84,7 @@ def _line_of(error: BaseException, path: Path) -> str:
     lines = []
     traceback = error.__traceback__
     while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == str(path):
+        if Path(traceback.tb_frame.f_code.co_filename).resolve() == path.resolve():
             lines.append(traceback.tb_lineno)
         traceback = traceback.tb_next
     return f", line {lines[-1]}," if lines else ""
