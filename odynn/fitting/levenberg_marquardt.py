@@ -129,7 +129,7 @@ class LevenbergMarquardt(Search):
             memory["before"][:, lost],
             memory["before_loss"][lost],
         )
-        memory["damping"][lost] *= _RAISE
+        memory["damping"][lost] *= _RAISE / _TRIALS[0]  # so far that no trial is the last step again
         never = lost[np.isnan(memory["g"][lost]).any(axis=1)]
         self.result.stop(never, Status.STOPPED_EARLY, Cause.SENSITIVITY_NOT_FINITE)
 

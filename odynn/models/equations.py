@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from odynn.models.kinetics import Kinetics, Values, exp, power
+from odynn.models.kinetics import Kinetics, Values, constant, exp, power, where
 
 SOLVERS = ("implicit_euler", "exponential_euler")
 
-# A concentration scales its own inactivation, so its steady state is found by a damped fixed point.
-_FIXED_POINT_STEPS = 8
+_BISECTIONS = 30
 
 
 @dataclass(frozen=True)
@@ -161,19 +160,47 @@ class Membrane:
         return tuple(new)
 
     def steady_state(self, V: Values, P: Mapping[str, Values]) -> tuple[Values, ...]:
-        """Return the state with every gate and concentration at rest for the voltage V (mV)."""
-        states = {"V": V}
+        """Return the state with every gate and concentration at rest for the voltage V (mV).
+
+        A concentration may inactivate the current that feeds it: its rest is the root of a decreasing
+        function, between zero and what the current at zero concentration would sustain.
+        """
+        states = {"V": V} | {name: V * 0 for name in self.concentrations}
+        self._rest_gates("V", states, P)
         for name in self.concentrations:
-            states[name] = V * 0
-        for iteration in range(_FIXED_POINT_STEPS if self.concentrations else 1):
-            for name, gate in self.gates.items():
-                states[name] = gate.kinetics(states[gate.driver], P)[0]
-            for name, ion in self.concentrations.items():
-                current = self.currents[ion.current]
-                flow = current.density(states, P) * (V - P[current.reversal])
-                found = -P[ion.rate] * P[ion.decay] * flow
-                states[name] = found if iteration == 0 else 0.5 * (states[name] + found)
+            states[name] = self._resting_concentration(name, states, P)
+            self._rest_gates(name, states, P)
         return tuple(states[name] for name in self.states)
+
+    def _rest_gates(self, driver: str, states: dict[str, Values], P: Mapping[str, Values]) -> None:
+        for name, gate in self.gates.items():
+            if gate.driver == driver:
+                states[name] = gate.kinetics(states[driver], P)[0]
+
+    def _resting_concentration(
+        self, name: str, states: Mapping[str, Values], P: Mapping[str, Values]
+    ) -> Values:
+        ion = self.concentrations[name]
+        current = self.currents[ion.current]
+
+        def sustained(concentration):
+            trial = {**states, name: concentration}
+            self._rest_gates(name, trial, P)
+            return (
+                -P[ion.rate] * P[ion.decay] * current.density(trial, P) * (states["V"] - P[current.reversal])
+            )
+
+        most = constant(sustained(states["V"] * 0))
+        low, high = most * 0, most
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            below = (constant(sustained(middle)) - middle) * most > 0
+            low, high = where(below, middle, low), where(below, high, middle)
+        # The bisection has no derivative; one step of Newton's method from its end has the right one.
+        root = (low + high) / 2
+        apart = abs(root) * 1e-4 + 1e-6
+        slope = constant((sustained(root + apart) - sustained(root)) / apart) - 1.0
+        return root - (sustained(root) - root) / where(slope < -0.1, slope, -1.0)
 
     def ionic_currents(self, states: Mapping[str, Values], P: Mapping[str, Values]) -> dict[str, Values]:
         """Return each current in µA/cm², outward positive, from state traces by name."""

@@ -47,6 +47,11 @@ def where(condition: Values, yes: Values, no: Values) -> Values:
     return np.where(condition, yes, no)
 
 
+def constant(x: Values) -> Values:
+    """Return x as something that gradients do not pass through."""
+    return sys.modules["tensorflow"].stop_gradient(x) if is_tensor(x) else x
+
+
 def stack(values: list[Values]) -> Values:
     """Stack values along a new first axis, broadcasting them to one shape."""
     if is_tensor(*values):

@@ -44,9 +44,11 @@ class BioNeuron(Neuron):
         super().__init_subclass__(**kwargs)
         if "parameters" in cls.__dict__:
             cls.default_params = {row.name: row.default for row in cls.parameters}
-        if cls.__dict__.get("membrane") is not None:
+        if "membrane" in cls.__dict__ and "_ions" not in cls.__dict__ and cls.membrane is not None:
             cls._ions = {ion: cls.membrane.states.index(ion) for ion in cls.membrane.concentrations}
-            if cls.initial_voltage is not None and "default_init_state" not in cls.__dict__:
+        changed = {"parameters", "default_params", "membrane", "initial_voltage"} & set(cls.__dict__)
+        if changed and cls.membrane is not None and cls.initial_voltage is not None:
+            if "default_init_state" not in cls.__dict__:
                 rest = cls.membrane.steady_state(np.float64(cls.initial_voltage), cls.default_params)
                 cls.default_init_state = np.array([float(value) for value in rest])
 
@@ -96,9 +98,11 @@ class BioNeuron(Neuron):
     @classproperty
     def states(cls) -> tuple[str, ...]:
         """Names of the state variables, "V" first where ``V_pos`` is 0."""
-        if cls.membrane is not None:
-            return cls.membrane.states
         count = len(np.atleast_1d(cls.default_init_state))
+        if cls.membrane is not None:
+            # A step of its own may have more states than the declaration that it builds on.
+            declared = cls.membrane.states
+            return declared + tuple(f"x{place}" for place in range(len(declared), count))
         names = {cls.V_pos % count: "V"} | {place % count: ion for ion, place in cls.ions.items()}
         return tuple(names.get(place, f"x{place}") for place in range(count))
 
@@ -118,10 +122,12 @@ class BioNeuron(Neuron):
         ten times below to ten times above the default (for a reversal potential or midpoint, 50 mV
         around it), and draws its random starts from there.
         """
-        if cls.parameters:
-            return {row.name: row for row in cls.parameters}
+        declared = {row.name: row for row in cls.parameters}
         return {
-            name: cls._row_around(name, float(value)) for name, value in (cls.default_params or {}).items()
+            name: declared[name].changed(default=float(value))
+            if name in declared
+            else cls._row_around(name, float(value))
+            for name, value in (cls.default_params or {}).items()
         }
 
     @classmethod

@@ -15,6 +15,8 @@ import tensorflow as tf
 
 _LANES = 128
 _VECTOR = 16
+# Two vectors at least: a loop over a single one is compiled to other instructions, whose last bits differ.
+_FEWEST = 2 * _VECTOR
 
 
 def block_width(sweeps: int, starts: int) -> int:
@@ -25,12 +27,11 @@ def block_width(sweeps: int, starts: int) -> int:
         starts: number of starts to come.
 
     Returns:
-        A multiple of the vector width: narrower only if a start has many sweeps or there are few
-        starts.
+        A multiple of the vector width, the smaller the more sweeps a start has.
     """
     if tf.config.list_physical_devices("GPU"):
         return _round_up(starts, 64)
-    return min(_round_up(starts, _VECTOR), _round_up(_LANES // sweeps, _VECTOR))
+    return max(_FEWEST, min(_round_up(starts, _VECTOR), _round_up(_LANES // sweeps, _VECTOR)))
 
 
 def _round_up(number: int, step: int) -> int:

@@ -719,4 +719,7 @@ class TestShippedFiles:
     def test_recorded_neuron_where_the_data_are(self):
         if not (ROOT / "../shared/data/celegans_AIY/celegans_AIY.csv").is_file():
             pytest.skip("the recordings are not at ../shared/data")
-        assert config.load(ROOT / "config" / "experiments" / "aiy.yaml").shards("aiy") == ["000000-000023", "000024-000047"]
+        assert config.load(ROOT / "config" / "experiments" / "aiy.yaml").shards("aiy") == [
+            "000000-000023",
+            "000024-000047",
+        ]

@@ -1,0 +1,214 @@
+"""Stimuli, synthetic targets, blocks of starts, and what the simulator refuses."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from odynn.errors import ConfigError, ModelError
+from odynn.models import load_model
+from odynn.simulation import blocks
+from odynn.simulation.device import set_up_device
+from odynn.simulation.dynamics import Dynamics, experiment_dynamics
+from odynn.simulation.simulator import Simulator
+from odynn.simulation.stimuli import stimulus, time_grid
+from odynn.simulation.synthetic import synthetic_target
+
+
+class TestStimuli:
+    def test_the_time_grid_has_the_ends_of_steps(self):
+        np.testing.assert_allclose(time_grid(1200, 0.1)[[0, 1, -1]], [0.1, 0.2, 1200.0])
+        assert len(time_grid(1200, 0.1)) == 12000
+        assert len(time_grid(10.04, 0.1)) == 100
+
+    def test_a_step(self):
+        found = stimulus([{"step": 2.5, "from": 10, "to": 12}], 20, 0.5)
+        time = time_grid(20, 0.5)
+        # The steps of time that end after 10 and no later than 12.
+        np.testing.assert_array_equal(found, 2.5 * ((time > 10) & (time <= 12)))
+        assert found.sum() * 0.5 == 2.5 * 2
+
+    @pytest.mark.parametrize("dt", [0.01, 0.1, 0.3, 1.0, 7.0])
+    def test_the_charge_of_a_step_does_not_depend_on_dt(self, dt):
+        found = stimulus([{"step": 1.0, "from": 21.0, "to": 42.0}], 84.0, dt)
+        assert found.sum() * dt == pytest.approx(21.0, rel=1e-9 if 21 / dt == round(21 / dt) else 0.01)
+
+    def test_pieces_add_up(self):
+        one, other = {"step": 1.0, "from": 0, "to": 5}, {"step": -3.0, "from": 2, "to": 4}
+        together = stimulus([one, other], 6, 1)
+        np.testing.assert_array_equal(together, stimulus([one], 6, 1) + stimulus([other], 6, 1))
+        np.testing.assert_array_equal(together, [1, 1, -2, -2, 1, 0])
+        np.testing.assert_array_equal(stimulus([], 3, 1), np.zeros(3))
+
+    def test_a_ramp_is_the_mean_over_each_step(self):
+        found = stimulus([{"ramp": [0, 30], "from": 100, "to": 200}], 300, 1.0)
+        np.testing.assert_allclose(found[100:200], (np.arange(100) + 0.5) * 0.3)
+        assert not found[:100].any()
+        assert not found[200:].any()
+        down = stimulus([{"ramp": [30, 0], "from": 100, "to": 200}], 300, 1.0)
+        np.testing.assert_allclose(down[100:200], found[100:200][::-1])
+
+    def test_pulses(self):
+        piece = {"pulses": 30, "change": -4, "number": 8, "width": 50, "every": 100, "from": 100}
+        found = stimulus([piece], 1000, 1.0)
+        for number in range(8):
+            np.testing.assert_array_equal(found[100 + 100 * number : 150 + 100 * number], 30 - 4 * number)
+        assert np.count_nonzero(found) == 8 * 50
+        same = stimulus([{**piece, "change": 0}], 1000, 1.0)
+        del piece["change"]
+        np.testing.assert_array_equal(stimulus([piece], 1000, 1.0), same)
+
+    def test_an_unknown_piece(self):
+        with pytest.raises(ConfigError, match=r"step, ramp or pulses\. Received: .*sine"):
+            stimulus([{"sine": 3.0, "from": 0, "to": 1}], 10, 1)
+
+
+class TestSynthetic:
+    SETTINGS = {
+        "parameters": "default",
+        "duration": 60,
+        "sweeps": [[{"step": 10, "from": 10, "to": 30}], [{"step": 5, "from": 20, "to": 50}], []],
+        "train": [0, 2],
+        "test": None,
+        "observed": ["V"],
+        "noise": {},
+        "seed": 0,
+    }
+
+    def target(self, name="celegans", steady_state=False, solver="implicit_euler", **changes):
+        return synthetic_target(name, {**self.SETTINGS, **changes}, 0.5, solver, steady_state)
+
+    def test_it_is_the_models_own_run(self):
+        target, model = self.target(observed=["V", "Ca"]), load_model("celegans")
+        found = model(dt=0.5).calculate(target.stimulus)
+        np.testing.assert_array_equal(target.observed["V"], found[:, 0])
+        np.testing.assert_array_equal(target.observed["Ca"], found[:, 6])
+        assert target.truth == dict(model.default_params)
+        assert (target.units["V"], target.units["Ca"]) == ("mV", "a.u.")
+        assert target.train.tolist() == [True, False, True]
+        assert target.dt == 0.5
+        assert target.initial is None
+        np.testing.assert_array_equal(target.stimulus[:, 0], stimulus(self.SETTINGS["sweeps"][0], 60, 0.5))
+
+    def test_parameters_and_solver_matter(self):
+        usual = self.target()
+        other = self.target(parameters={"C_m": 10.0})
+        assert other.truth == {**usual.truth, "C_m": 10.0}
+        assert not np.allclose(other.observed["V"], usual.observed["V"])
+        assert not np.allclose(self.target(solver="exponential_euler").observed["V"], usual.observed["V"])
+
+    def test_from_the_steady_state(self):
+        target, model = self.target(steady_state=True), load_model("celegans")
+        np.testing.assert_array_equal(target.initial, [-60.0, -60.0, -60.0])
+        assert not np.allclose(target.observed["V"], self.target().observed["V"])
+        neuron = model(dt=0.5)
+        neuron._init_state = np.array(model.membrane.steady_state(-60.0, model.default_params))
+        np.testing.assert_array_equal(target.observed["V"], neuron.calculate(target.stimulus)[:, 0])
+
+    def test_only_the_sweeps_of_the_split_are_kept(self):
+        target = self.target(train=[2], test=[0])
+        assert target.sweeps.tolist() == [0, 2]
+        assert target.train.tolist() == [False, True]
+        assert target.stimulus.shape == (120, 2)
+
+    def test_noise(self):
+        clean, noisy = self.target(), self.target(noise={"V": 2.0})
+        noise = noisy.observed["V"] - clean.observed["V"]
+        assert noise.shape == (120, 3)
+        # 360 numbers: the standard deviation is known within 4 percent.
+        assert noise.std() == pytest.approx(2.0, rel=0.15)
+        assert abs(noise.mean()) < 0.4
+        assert abs(np.corrcoef(noise[1:].ravel(), noise[:-1].ravel())[0, 1]) < 0.2
+        np.testing.assert_array_equal(self.target(noise={"V": 2.0}).observed["V"], noisy.observed["V"])
+        assert not np.allclose(self.target(noise={"V": 2.0}, seed=1).observed["V"], noisy.observed["V"])
+        assert noisy.noise == {"V": 2.0}
+
+    def test_noise_of_one_state_does_not_depend_on_that_of_another(self):
+        alone = self.target(observed=["V", "Ca"], noise={"V": 2.0})
+        both = self.target(observed=["V", "Ca"], noise={"Ca": 0.1, "V": 2.0})
+        np.testing.assert_array_equal(both.observed["V"], alone.observed["V"])
+        assert not np.allclose(both.observed["Ca"], alone.observed["Ca"])
+
+
+class TestBlocks:
+    @pytest.mark.parametrize("sweeps", [1, 2, 3, 5, 8, 40])
+    @pytest.mark.parametrize("starts", [1, 15, 16, 17, 64, 100, 1000])
+    def test_widths_fit_vectors_and_caches(self, sweeps, starts):
+        width = blocks.block_width(sweeps, starts)
+        assert width % 16 == 0
+        assert width >= 32 or tf.config.list_physical_devices("GPU")
+        if not tf.config.list_physical_devices("GPU"):
+            assert sweeps * width <= 256 or width == 32
+
+    @pytest.mark.parametrize("threads", [1, 3])
+    @pytest.mark.parametrize("number", [1, 15, 16, 17, 50])
+    def test_blocks_are_joined_without_their_padding(self, number, threads):
+        seen = []
+
+        def compute(column, matrix):
+            seen.append(column.shape)
+            assert matrix.shape == (2, 16)
+            return column * 2, matrix + column[None], tf.reduce_sum(matrix, axis=0)
+
+        column, matrix = np.arange(float(number)), np.arange(2.0 * number).reshape(2, number)
+        doubled, added, total = blocks.run_blocks(compute, [column, matrix], 16, threads)
+        np.testing.assert_array_equal(doubled, column * 2)
+        np.testing.assert_array_equal(added, matrix + column)
+        np.testing.assert_array_equal(total, matrix.sum(axis=0))
+        assert len(seen) == -(-number // 16)
+        assert set(seen) == {(16,)}
+
+    def test_padding_copies_the_last_start(self):
+        given = []
+
+        def compute(column):
+            given.append(column.numpy())
+            return (column,)
+
+        blocks.run_blocks(compute, [np.arange(18.0)], 16)
+        np.testing.assert_array_equal(given[1], [16.0, *[17.0] * 15])
+
+    def test_an_error_in_a_thread_is_not_lost(self):
+        def compute(column):
+            if column[0] > 20:
+                raise ValueError("in a block")
+            return (column,)
+
+        with pytest.raises(ValueError, match="in a block"):
+            blocks.run_blocks(compute, [np.arange(64.0)], 16, threads=2)
+
+    def test_cores(self):
+        assert blocks.available_cores() >= 1
+
+
+class TestSimulator:
+    def test_missing_parameters(self):
+        simulator = Simulator(Dynamics(load_model("leaky"), 0.1))
+        with pytest.raises(
+            ModelError, match=r"^values: must hold every parameter of LeakyIntegrate\. .*g_L, E_L"
+        ):
+            simulator.traces({"C_m": np.ones(2)}, np.zeros((5, 1)))
+
+    def test_parameters_may_come_in_any_order_and_with_others(self):
+        simulator = Simulator(Dynamics(load_model("leaky"), 0.1, precision="float64"))
+        given = {"E_L": np.array([-60.0, -50.0]), "g_L": np.array([0.1, 0.2]), "C_m": np.array([1.0, 2.0])}
+        found = simulator.traces({**given, "more": np.zeros(2)}, np.ones((5, 1)))
+        for place in range(2):
+            one = load_model("leaky")({name: value[place] for name, value in given.items()})
+            np.testing.assert_allclose(found["V"][:, 0, place], one.calculate(np.ones(5))[:, 0], rtol=1e-13)
+
+    def test_an_unknown_solver(self):
+        with pytest.raises(ValueError, match=r"implicit_euler.*exponential_euler.*Received: solver='heun'"):
+            Dynamics(load_model("leaky"), 0.1, "heun")
+
+    def test_the_dynamics_of_an_experiment(self):
+        settings = {"model": "leaky", "dt": 0.25, "solver": "exponential_euler", "precision": "float64"}
+        dynamics = experiment_dynamics(settings)
+        assert (dynamics.model, dynamics.dt) == (load_model("leaky"), 0.25)
+        assert (dynamics.solver, dynamics.dtype) == ("exponential_euler", tf.float64)
+        assert dynamics.declared
+        assert dynamics.states == ("V",)
+
+    def test_the_device_is_named(self):
+        name = set_up_device()
+        assert name
+        assert (name == "CPU") == (not tf.config.list_physical_devices("GPU"))
