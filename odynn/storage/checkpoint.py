@@ -39,7 +39,7 @@ class Checkpoint:
         if not self.path.exists():
             return {}
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            with open(self.path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
                 saved = {name: file[name] for name in file.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             log.warning("the checkpoint %s cannot be read (%s); the fit begins anew", self.path, error)
