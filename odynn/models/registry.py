@@ -49,14 +49,16 @@ def _from_file(path: Path, attribute: str) -> type:
     if not path.is_file():
         raise ModelError(f"model: there is no file {path}. Paths are relative to the config file.")
     # One module a file content: two experiments may use files of the same name.
-    digest = hashlib.sha256(path.read_bytes() + str(path).encode()).hexdigest()[:12]
+    source = path.read_bytes()
+    digest = hashlib.sha256(source + str(path).encode()).hexdigest()[:12]
     unique = f"odynn_user_model_{digest}"
     if unique not in sys.modules:
         spec = importlib.util.spec_from_file_location(unique, path)
         module = importlib.util.module_from_spec(spec)
         sys.modules[unique] = module
         try:
-            spec.loader.exec_module(module)
+            # Not through the loader: its cache takes a file edited twice in one second for the old one.
+            exec(compile(source, str(path), "exec"), module.__dict__)
         except Exception as error:
             del sys.modules[unique]
             place = _line_of(error, path)
