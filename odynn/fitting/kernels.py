@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from odynn.data import Target
+from odynn.errors import FitError
 from odynn.fitting.losses import Loss, check_observed
 from odynn.simulation.dynamics import Dynamics
 
@@ -91,8 +92,13 @@ class Kernels:
         """
         return self._gradient(values, slope, self._number(nudge), self._adjoint_data)
 
-    def _number(self, value: float) -> tf.Tensor:
-        return tf.constant(value, self.dynamics.dtype)
+    def _number(self, nudge: float) -> tf.Tensor:
+        if nudge != 0 and "V" not in self.observed_states:
+            raise FitError(
+                "nudge: pulls the voltage to its recording, and the target has no voltage. "
+                f"Received: {float(nudge):g} per ms. Use stages with nudge: 0."
+            )
+        return tf.constant(nudge, self.dynamics.dtype)
 
     def _padded(self, target: Target, length: int) -> Data:
         extra = length - len(target.time)

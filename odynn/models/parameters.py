@@ -44,14 +44,12 @@ def experiment_parameters(model: type[BioNeuron], changes: Mapping) -> dict[str,
         _check_names(f"parameters.{key}", names, model)
     rows = {}
     for name, row in table.items():
-        if name in bounds:
-            lower, upper = bounds[name]
+        if name in bounds or name in ranges or name in scales:
+            lower, upper = map(float, bounds.get(name, row.bounds))
             start = ranges.get(name, _inside(row.start, lower, upper))
-            row = row.changed(bounds=(float(lower), float(upper)), start=tuple(map(float, start)))
-        elif name in ranges:
-            row = row.changed(start=tuple(map(float, ranges[name])))
-        if name in scales:
-            row = row.changed(scale=scales[name])
+            row = row.changed(
+                bounds=(lower, upper), start=tuple(map(float, start)), scale=scales.get(name, row.scale)
+            )
         is_free = (row.free if free == "all" else name in free) and name not in fixed
         if not is_free:
             value = float(fixed.get(name, row.default))
