@@ -64,7 +64,7 @@ environment:
 # flit_core builds the package itself, which is then installed without looking for a newer one.
 COMPILE = echo 'flit_core>=3.11,<4' | uv pip compile pyproject.toml - --quiet --upgrade --universal --python-version 3.11 \
   --fork-strategy fewest --prerelease disallow --generate-hashes --no-emit-index-url --no-emit-find-links \
-  --custom-compile-command 'make lock' --extra workflow --extra test
+  --custom-compile-command 'make lock' --extra recordings --extra features --extra workflow --extra test
 
 lock:
 	@$(COMPILE) --extra cpu --output-file requirements.lock

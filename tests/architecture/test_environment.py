@@ -20,6 +20,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 CONDA_NAMES = {"matplotlib": "matplotlib-base"}  # where conda-forge calls a package otherwise
+INSTALLED = ("recordings", "features", "workflow", "test")  # extras that make installs beside cpu or cuda
 LOCKS = {"requirements.lock": "cpu", "requirements-cuda.lock": "cuda"}
 
 
@@ -45,7 +46,8 @@ def test_conda_environment_is_that_of_pyproject():
     conda = dict(re.fullmatch(r"([\w.-]+) ?(.*)", package).groups() for package in packages)
     assert SpecifierSet(conda.pop("python")) == SpecifierSet(PROJECT["requires-python"])
     assert conda.pop("pip") == ""
-    wanted = by_name([*PROJECT["dependencies"], *EXTRAS["workflow"], *EXTRAS["test"]])
+    extras = [package for extra in INSTALLED for package in EXTRAS[extra]]
+    wanted = by_name([*PROJECT["dependencies"], *extras])
     assert {name: SpecifierSet(bounds) for name, bounds in conda.items()} == {
         CONDA_NAMES.get(name, name): bounds for name, bounds in wanted.items()
     }
@@ -56,7 +58,7 @@ def test_conda_environment_is_that_of_pyproject():
 def test_lock_holds_what_pyproject_asks_for(name, extra):
     lock, _ = read_lock(name)
     assert len(lock) > 50
-    extras = [*EXTRAS["workflow"], *EXTRAS["test"], *EXTRAS[extra]]
+    extras = [package for name in (*INSTALLED, extra) for package in EXTRAS[name]]
     wanted = by_name([*PROJECT["dependencies"], *extras, *PYPROJECT["build-system"]["requires"]])
     for package, bounds in wanted.items():
         assert package in lock, f"{package} is not in {name}: make lock"
