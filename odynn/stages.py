@@ -245,7 +245,8 @@ def plot_results(
         target: the target file.
         fit: the merged fit.
         best: the file that ``simulate_best`` wrote.
-        figures: folder of traces, waterfall, parameters, history and details, PNG each.
+        figures: folder of traces, waterfall, parameters, history and details, PNG each; and of spikes,
+            where the recording has any.
         tables: folder of parameters and scores, CSV each.
     """
     from odynn import plotting, storage
@@ -254,7 +255,11 @@ def plot_results(
     plot, number = settings["plot"], settings["best"]["number"]
     lines = {"target_color": plot["target_color"]}
     shades = {"color_map": plot["color_map"]}
-    drawn = {
+    spikes = plotting.raster(wanted, runs, **lines, **shades)
+    drawn = {} if spikes is None else {"spikes": spikes}
+    # The rule cannot declare it, since only the recording tells whether it is drawn.
+    (Path(figures) / "spikes.png").unlink(missing_ok=True)
+    drawn |= {
         "traces": plotting.traces(wanted, runs, **lines, **shades),
         "waterfall": plotting.waterfall(found, wanted, weights=settings["loss"]),
         "parameters": plotting.parameters(found, wanted, number, **lines, **shades),

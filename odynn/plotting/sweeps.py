@@ -129,6 +129,18 @@ def _columns(sizes: list[int]) -> int:
     return fitting[0] if sum(sizes) < 10 else fitting[-1]
 
 
+def _spike_words(best: Best, place: int) -> list[str]:
+    """Return the scores of the best start's spikes on one sweep in words; none without spikes."""
+    counts = [best.scores.get(name) for name in ("spike_count", "spike_count_observed", "gamma")]
+    if any(values is None for values in counts):
+        return []
+    simulated, recorded, factor = (values[place, 0] for values in counts)
+    if not np.isfinite(simulated) or simulated + recorded == 0:
+        return []
+    words = [f"{simulated:.0f} of {recorded:.0f} spike{'s' if recorded != 1 else ''}"]
+    return words + ([f"Γ {factor:.2f}".replace("-", "−")] if np.isfinite(factor) else [])
+
+
 class _Panels:
     """Places panels by inches, so that one sweep and thirty are equally legible."""
 
@@ -251,10 +263,14 @@ class _Panels:
     def _score(self, state: str, place: int) -> str:
         where = self.places[place]
         words = []
+        spiking = _spike_words(self.best, where) if state == "V" and self.starts else []
+        words += spiking
         for name, label in (("rmse", "RMSE"), ("r2", "R²")):
             values = self.best.scores.get(f"{name}_{state}")
             if values is None or not self.starts or not np.isfinite(values[where, 0]):
                 continue
+            if name == "r2" and spiking:
+                continue  # beside spikes it says little, and there is no room
             value = values[where, 0]
             unit = self.target.units.get(state, "1")
             spelt = score(value) if name == "r2" else measure(value, unit)

@@ -59,8 +59,9 @@ def gamma(observed: np.ndarray, simulated: np.ndarray, duration: float, window: 
 
     Returns:
         [sweep] or [sweep, start]. 0 where one train is empty, NaN where both are: there is nothing
-        to agree on. 0 also where the simulated rate is so high (2 ν Δ ≥ 1) that the windows cover
-        the sweep and every spike would coincide by chance.
+        to agree on. If spikes are so many (2 ν Δ ≥ 1) that every one would have a counterpart by
+        chance: NaN where those of the recording are, which calls for a smaller window; 0 where just
+        those of the simulation are.
     """
     first, second = _alike(observed, simulated)
     n_observed = np.isfinite(first).sum(axis=0)
@@ -71,7 +72,8 @@ def gamma(observed: np.ndarray, simulated: np.ndarray, duration: float, window: 
         found = coincidences(observed, simulated, window) - chance
         found = found / (0.5 * (n_observed + n_simulated)) / (1.0 - covered)
     found = np.where((covered < 1) & (n_observed * n_simulated > 0), found, 0.0)
-    return np.where(n_observed + n_simulated > 0, found, np.nan)
+    defined = (n_observed + n_simulated > 0) & (2.0 * n_observed / duration * window < 1)
+    return np.where(defined, found, np.nan)
 
 
 def train_distance(

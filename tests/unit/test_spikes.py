@@ -179,6 +179,8 @@ def test_gamma_where_a_train_is_empty():
 def test_gamma_of_a_train_that_covers_the_sweep_is_zero():
     observed, restless = train(20.0, 70.0), train(*np.arange(5.0, 100, 5))
     assert spikes.gamma(observed, restless, 100.0) == [0.0]
+    assert np.isnan(spikes.gamma(restless, observed, 100.0))
+    assert spikes.gamma(restless, restless, 100.0, window=2.0) == pytest.approx([1.0])
 
 
 def test_trains_of_many_starts():
