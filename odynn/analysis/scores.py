@@ -25,9 +25,10 @@ def score_traces(states: Mapping[str, np.ndarray], target: Target) -> dict[str, 
     """
     scores = {}
     for state, trace in target.observed.items():
-        error = np.asarray(states[state], dtype=float) - trace[:, :, None]
-        squares = np.mean(error**2, axis=0)
-        variance = np.var(trace, axis=0)[:, None]
+        seen = ~np.isnan(trace)
+        error = np.where(seen[:, :, None], np.asarray(states[state], dtype=float) - trace[:, :, None], 0.0)
+        squares = np.sum(error**2, axis=0) / seen.sum(axis=0)[:, None]
+        variance = np.nanvar(trace, axis=0)[:, None]
         scores[f"rmse_{state}"] = np.sqrt(squares)
         with np.errstate(divide="ignore", invalid="ignore"):
             scores[f"r2_{state}"] = np.where(variance > 0, 1.0 - squares / variance, np.nan)

@@ -121,7 +121,8 @@ def subthreshold_rmse(
     """Return the root mean squared error between spikes.
 
     What lies around a spike of the recording or of the simulation is left out, so that a spike at a
-    slightly wrong time does not count as an error of the membrane.
+    slightly wrong time does not count as an error of the membrane; samples missing in the recording
+    (NaN) are too.
 
     Args:
         observed: [time, sweep] mV.
@@ -136,6 +137,7 @@ def subthreshold_rmse(
         [sweep, start] mV; NaN where spikes leave nothing.
     """
     left_out = around_spikes(observed_times, time, before, after)[:, :, None]
+    left_out = left_out | ~np.isfinite(observed)[:, :, None]
     kept = ~(left_out | around_spikes(simulated_times, time, before, after))
     error = np.where(kept, np.asarray(simulated, dtype=float) - observed[:, :, None], 0.0)
     samples = kept.sum(axis=0)

@@ -86,6 +86,7 @@ def _side(trace: np.ndarray, samples: int) -> np.ndarray:
     departure = trace - level
     least = max(6 * noise, 0.02 * np.abs(departure).max())
     if least > 0.1 * np.quantile(np.abs(departure), 0.95) and 0 < noise and samples < len(trace):
+        departure = trace - trace[:samples].mean()
         departure = np.convolve(departure, np.full(samples, 1 / samples), mode="same")
         least = 0.5 * np.quantile(np.abs(departure), 0.95)
     return np.where(np.abs(departure) > least, np.sign(departure), 0.0)
