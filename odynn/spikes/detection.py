@@ -98,7 +98,7 @@ def around_spikes(
     """
     time = np.asarray(time, dtype=float)
     shape, steps = times.shape[1:], len(time)
-    flat = times.reshape(len(times), -1)
+    flat = times.reshape(len(times), int(np.prod(shape)))
     spike, trace = np.nonzero(np.isfinite(flat))
     centres = flat[spike, trace]
     slack = 1e-6 * (time[1] - time[0]) if steps > 1 else 0.0
