@@ -243,6 +243,7 @@ class Fit:
             a start has stopped.
         stage: [iteration] number of the stage that an iteration belongs to.
         units: unit of each state in ``rmse_train`` and of the loss.
+        loss_parts: name of each term of the loss to [start], what it adds to ``loss``.
     """
 
     ids: np.ndarray
@@ -259,9 +260,10 @@ class Fit:
     history: np.ndarray
     stage: np.ndarray
     units: Mapping[str, str]
+    loss_parts: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     _PER_START: ClassVar = ("ids", "start_loss", "loss", "status", "cause", "iterations")
-    _PER_START_MAPS: ClassVar = ("start_values", "values", "rmse_train", "rmse_test")
+    _PER_START_MAPS: ClassVar = ("start_values", "values", "rmse_train", "rmse_test", "loss_parts")
 
     def take(self, places: np.ndarray) -> "Fit":
         """Return the fit with the starts at these places of the start axis, in this order."""
