@@ -51,6 +51,13 @@ def softplus(x: Values) -> Values:
     return np.logaddexp(0.0, x)
 
 
+def positive(x: Values) -> Values:
+    """Return x where it is positive, else 0."""
+    if is_tensor(x):
+        return sys.modules["tensorflow"].nn.relu(x)
+    return np.maximum(x, 0.0)
+
+
 def where(condition: Values, yes: Values, no: Values) -> Values:
     """Elementwise choice."""
     if is_tensor(condition, yes, no):

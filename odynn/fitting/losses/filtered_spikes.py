@@ -5,23 +5,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import lfilter
 
 from odynn.data import Target
 from odynn.fitting.losses.masks import Interval, sample_weights
 from odynn.fitting.losses.terms import ElementwiseTerm
-from odynn.models.kinetics import sigmoid
+from odynn.models.kinetics import positive, sigmoid
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilteredSpikes(ElementwiseTerm):
     """Mean squared difference between filtered spike trains, in the manner of van Rossum.
 
-    A trace counts as a spike where it is above a threshold, softly: s = σ((V - threshold) / width).
-    A causal exponential filter remembers it, f ← a f + (1 - a) s with a = exp(-dt / time_constant),
-    so that f is the share of the recent time spent above the threshold. M. C. W. van Rossum, A novel
-    spike distance, Neural Computation 13 (2001) 751-763, doi:10.1162/089976601300014321, filters
-    spike times instead, which have no derivative. A short time constant counts coincidences, a long
-    one the rate.
+    Every upstroke through the threshold adds 1, whatever the width of the spike, by the rise of
+    s = σ((V - threshold) / width) from one sample to the next; an exponential filter forgets it,
+    f ← a f + max(0, s - s_before) with a = exp(-dt / time_constant). f is a number of spikes: those of
+    about the last ``time_constant``. M. C. W. van Rossum, A novel spike distance, Neural Computation 13
+    (2001) 751-763, doi:10.1162/089976601300014321, filters spike times instead, which have no
+    derivative.
+
+    With a short time constant a misplaced spike costs twice what a missing one does, and a fit may
+    fall silent. With one that is long against the interval between spikes, f counts, and a spike costs
+    in proportion to how far it is misplaced: this leads to the right number first, then to the times.
 
     Attributes:
         threshold: mV.
@@ -31,9 +36,9 @@ class FilteredSpikes(ElementwiseTerm):
         except_: [from, to] in ms; samples inside do not count.
     """
 
-    threshold: float = -20.0
-    width: float = 3.0
-    time_constant: float = 20.0
+    threshold: float = -10.0
+    width: float = 4.0
+    time_constant: float = 200.0
     windows: Sequence[Interval] = ()
     except_: Sequence[Interval] = ()
 
@@ -41,25 +46,24 @@ class FilteredSpikes(ElementwiseTerm):
         """Return the filtered observed spikes, and what the filter does at each sample."""
         V = target.observed["V"]
         decay = math.exp(-target.dt / self.time_constant)
-        # Where a sample is missing both filters take no spike.
-        gain = np.where(np.isnan(V), 0.0, 1.0 - decay)
-        filtered = np.empty(V.shape)
-        last = np.zeros(V.shape[1])
-        spikes = gain * np.where(np.isnan(V), 0.0, self._spikes(V))
-        for t, added in enumerate(spikes):
-            last = filtered[t] = decay * last + added
-        found = {"filtered": filtered, "decay": np.full(V.shape, decay), "gain": gain}
+        s = np.where(np.isnan(V), 0.0, self._above(V))
+        # Where this sample or the one before is missing, both filters take no spike.
+        known = ~np.isnan(V) & ~np.isnan(np.concatenate([V[:1], V[:-1]]))
+        added = np.where(known, np.maximum(np.diff(s, axis=0, prepend=s[:1]), 0.0), 0.0)
+        filtered = lfilter([1.0], [1.0, -decay], added, axis=0)
+        found = {"filtered": filtered, "decay": np.full(V.shape, decay), "known": known.astype(float)}
         weight = sample_weights(target, ("V",), self.windows, self.except_)
         return found if weight is None else {**found, "weight": weight}
 
     def memory(self, simulated):
-        """Return the filter before any spike."""
-        return (simulated["V"] * 0.0,)
+        """Return the filter before any spike, and where the voltage is."""
+        return simulated["V"] * 0.0, self._above(simulated["V"])
 
     def residuals(self, simulated, memory, channels):
         """Return the difference between the filtered trains."""
-        filtered = channels["decay"] * memory[0] + channels["gain"] * self._spikes(simulated["V"])
-        return (filtered,), [filtered - channels["filtered"]]
+        s = self._above(simulated["V"])
+        filtered = channels["decay"] * memory[0] + channels["known"] * positive(s - memory[1])
+        return (filtered, s), [filtered - channels["filtered"]]
 
-    def _spikes(self, V):
+    def _above(self, V):
         return sigmoid((V - self.threshold) / self.width)
