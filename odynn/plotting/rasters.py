@@ -177,7 +177,7 @@ class _Rows:
         if any(values is None for values in counts):
             return
         simulated, recorded, factor = (values[place, 0] for values in counts)
-        words = "not finite" if not np.isfinite(simulated) else f"{simulated:.0f} of {recorded:.0f}"
+        words = "not finite" if not np.isfinite(simulated) else f"{simulated:.0f} for {recorded:.0f}"
         right = f"{factor:.2f}".replace("-", "−") if np.isfinite(factor) else "–"
         width = _WIDTH - _LEFT - _RIGHT
         off = np.isfinite(simulated) and abs(simulated - recorded) > 1

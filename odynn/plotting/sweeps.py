@@ -137,7 +137,7 @@ def _spike_words(best: Best, place: int) -> list[str]:
     simulated, recorded, factor = (values[place, 0] for values in counts)
     if not np.isfinite(simulated) or simulated + recorded == 0:
         return []
-    words = [f"{simulated:.0f} of {recorded:.0f} spike{'s' if recorded != 1 else ''}"]
+    words = [f"{simulated:.0f} for {recorded:.0f} spike{'s' if recorded != 1 else ''}"]
     return words + ([f"Γ {factor:.2f}".replace("-", "−")] if np.isfinite(factor) else [])
 
 
