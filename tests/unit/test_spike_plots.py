@@ -8,7 +8,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
-from odynn import plotting
+from odynn import plotting, stages, storage
 from odynn.analysis.scores import score_traces, score_units
 from odynn.data import Best, Cause, Fit, Parameter, Status, Target
 from odynn.plotting.appearance import BEST
@@ -111,6 +111,13 @@ def test_a_raster_of_any_number_of_starts(number):
     assert plotting.png(figure, 40) == plotting.png(plotting.raster(target, best), 40)
 
 
+def test_a_raster_of_many_sweeps_draws_some():
+    target, _, best = make(LATE)
+    figure = plotting.raster(target, best, most=3)
+    assert len(ticks(figure, "black")) < 10
+    assert "3 of 5 sweeps drawn, chosen evenly; the tables hold them all." in words(figure)
+
+
 def test_a_graded_recording_has_no_raster():
     target, _, best = make(LATE)
     graded = replace(target, observed={"V": np.minimum(target.observed["V"], -30.0)})
@@ -198,3 +205,23 @@ def test_the_report_has_a_section_on_spikes(tmp_path):
     without = replace(best, scores={name: best.scores[name] for name in ("rmse_V", "r2_V")})
     plain = plotting.report(target, fit, without, {}, {}, {"model": "pospischil"}, {})
     assert "Γ" not in plain
+
+
+def test_the_figure_of_spikes_is_there_only_while_there_are_spikes(tmp_path):
+    target, fit, best = make(LATE)
+    for name, container in (("target", target), ("fit", fit), ("best", best)):
+        getattr(storage, f"write_{name}")(tmp_path / f"{name}.h5", container)
+    settings = {
+        "best": {"number": 1},
+        "loss": {"V": 1.0},
+        "plot": {"dpi": 20, "color_map": "viridis", "target_color": "black"},
+    }
+    paths = [tmp_path / f"{name}.h5" for name in ("target", "fit", "best")]
+    stages.plot_results(settings, *paths, tmp_path / "figures", tmp_path / "tables")
+    assert (tmp_path / "figures" / "spikes.png").exists()
+    assert "gamma" in (tmp_path / "tables" / "scores.csv").read_text("utf-8").split("\n")[0]
+    graded = replace(target, observed={"V": np.minimum(target.observed["V"], -30.0)})
+    storage.write_target(paths[0], graded)
+    stages.plot_results(settings, *paths, tmp_path / "figures", tmp_path / "tables")
+    assert not (tmp_path / "figures" / "spikes.png").exists()
+    assert (tmp_path / "figures" / "traces.png").exists()

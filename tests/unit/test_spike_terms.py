@@ -1,14 +1,15 @@
 """The terms of a loss that compare spikes."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from odynn import spikes
+from odynn.config import from_mapping
 from odynn.config.keys import experiment_schema
 from odynn.data import Target
-from odynn.errors import FitError, OdynnError
+from odynn.errors import ConfigError, FitError, OdynnError
 from odynn.fitting.losses.combination import make_loss
 from odynn.fitting.losses.registry import KINDS
 from odynn.fitting.losses.spikes import SpikeCount, SpikeFeatures, SpikeTimes
@@ -155,3 +156,26 @@ def test_a_problem_sums_them_up(target):
         alone = KINDS[kind]().prepare(target).values({"V": voltage})
         assert parts[kind] == pytest.approx(weight * alone.mean(axis=0), rel=1e-6)
     assert len(set(np.round(parts["spike_times"], 6))) == 3
+
+
+def test_methods_that_go_by_derivatives_are_refused(tmp_path):
+    synthetic = {"duration": 10, "sweeps": [[{"step": 1.0}]] * 2}
+    stage = {"method": "adam", "loss": [{"kind": "spike_times"}]}
+    target = {"synthetic": synthetic}
+    experiment = {"model": "pospischil", "dt": 0.1, "target": target, "fit": {"stages": [stage]}}
+    with pytest.raises(ConfigError, match=r"stages\[0\]\.loss: adam goes by derivatives, .*spike_times"):
+        from_mapping({"experiments": {"x": experiment}}, folder=tmp_path, name="c.yaml")
+
+
+def test_the_truth_of_a_cell_has_the_lowest_loss(target):
+    model = load_model("pospischil")
+    truth = {"g_Na": 50.0, "g_Kd": 5.0, "g_L": 0.1, "g_M": 0.07, "E_L": -70.0, "V_T": -60.0}
+    columns = {name: np.full(9, truth.get(name, row.default)) for name, row in model.table().items()}
+    columns["g_L"] = 0.1 * 1.15 ** np.arange(-4.0, 5.0)
+    simulator = Simulator(Dynamics(model, 0.1))
+    voltage = simulator.traces(columns, target.stimulus)["V"]
+    own = replace(target, observed={"V": voltage[:, :, 4].astype(float)})
+    assert len(spikes.spike_times(own.observed["V"], TIME)) > 3
+    values = SpikeTimes().prepare(own).values({"V": voltage}).mean(axis=0)
+    assert values[4] == pytest.approx(0.0)
+    assert (np.diff(values[4:]) > 0).all() and (np.diff(values[:5]) < 0).all()
