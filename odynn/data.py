@@ -283,7 +283,7 @@ class Best:
         states: state name to [time, sweep, start].
         currents: current name to [time, sweep, start] in µA/cm²; empty for a model that does not
             declare its currents.
-        scores: score name ("rmse_V", "r2_V", …) to [sweep, start].
+        scores: score name ("rmse_V", "r2_V", "gamma", …) to [sweep, start].
         units: unit of each state, current and score.
         sweeps: [sweep].
         train: [sweep].

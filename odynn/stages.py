@@ -253,6 +253,8 @@ def plot_results(
 
     wanted, found, runs = storage.read_target(target), storage.read_fit(fit), storage.read_best(best)
     plot, number = settings["plot"], settings["best"]["number"]
+    # Weights of mean squared errors are those of the short form; those of terms are of other things.
+    weights = settings["loss"] if isinstance(settings["loss"], Mapping) else None
     lines = {"target_color": plot["target_color"]}
     shades = {"color_map": plot["color_map"]}
     spikes = plotting.raster(wanted, runs, **lines, **shades)
@@ -261,7 +263,7 @@ def plot_results(
     (Path(figures) / "spikes.png").unlink(missing_ok=True)
     drawn |= {
         "traces": plotting.traces(wanted, runs, **lines, **shades),
-        "waterfall": plotting.waterfall(found, wanted, weights=settings["loss"]),
+        "waterfall": plotting.waterfall(found, wanted, weights=weights),
         "parameters": plotting.parameters(found, wanted, number, **lines, **shades),
         "history": plotting.history(found, **shades),
         "details": plotting.details(wanted, runs, **lines),

@@ -188,7 +188,11 @@ def _row(name: str, key: str, node: Mapping, owner: Mapping) -> str:
     elif "default" not in node or (inside and node["default"] == {}):
         default = ""
     else:
-        text = yaml.safe_dump(node["default"], default_flow_style=True).removesuffix("...\n").strip()
+        text = (
+            yaml.safe_dump(node["default"], default_flow_style=True, width=float("inf"))
+            .removesuffix("...\n")
+            .strip()
+        )
         default = f"`{text}`"
     unit = node.get("unit", values.get("unit", "1"))
     return f"| `{name}` | {node['description']} | {'' if unit == '1' else unit} | {default} | {accepted} |"

@@ -88,6 +88,12 @@ def captions(fit: Fit, target: Target, best: Best, summary: Summary) -> dict[str
         if len(np.unique(fit.stage)) > 1
         else ""
     )
+    counted = (
+        " Where there are spikes, their number in the best fit and in the recording, and the coincidence "
+        "factor Γ stand in place of R²."
+        if summary.spikes
+        else ""
+    )
     sweep = next(
         (
             f"held-out sweep {number}"
@@ -99,7 +105,7 @@ def captions(fit: Fit, target: Target, best: Best, summary: Summary) -> dict[str
     return {
         "traces": f"Each sweep with the best fit on top and the stimulus below.{others} RMSE and R² are "
         "those of the best fit on that sweep; R² compares it with a flat line at the mean of the sweep, so a "
-        "sweep with little in it has a low one.",
+        f"sweep with little in it has a low one.{counted}",
         "spikes": "Each sweep is a row: the recorded spikes above, those of the best fits below. On the "
         "right, the number of spikes of the best fit and of the recording, and the coincidence factor Γ: 1 "
         "where each spike has a counterpart within ±4 ms, 0 where no more do than by chance.",

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from odynn.data import Best, Fit
+from odynn.plotting import measures
 from odynn.plotting.spelling import score, short, with_unit
 from odynn.plotting.summary import Summary
 
@@ -100,6 +101,24 @@ def _parameter_cell(key: str, row: Mapping) -> Cell:
     return Cell(short(row[key]), mark="strong" if key == "best" else "")
 
 
+def loss_rows(fit: Fit) -> Table | None:
+    """Return what each term adds to the loss of the best start; None where there is but one term."""
+    if len(fit.loss_parts) < 2 or not measures.usable(fit).any():
+        return None
+    best = measures.ranking(fit)[0]
+    unit, total = fit.units.get("loss", "1"), float(fit.loss[best])
+    headers = [Cell("term", "head"), Cell(with_unit("loss", unit)), Cell("share")]
+    rows = [
+        [
+            Cell(name, "head"),
+            Cell(short(float(column[best]))),
+            Cell(f"{100 * column[best] / total:.0f} %" if total > 0 else ""),
+        ]
+        for name, column in fit.loss_parts.items()
+    ]
+    return Table(headers, rows, [[Cell("loss", "head"), Cell(short(total)), Cell("")]])
+
+
 def score_rows(scores: pd.DataFrame, best: Best, summary: Summary) -> Table:
     """Return one row a sweep: the scores of the best start, and the range of RMSE of the others."""
     # Errors of single features have a table of their own, and both counts of spikes share a column.
@@ -121,7 +140,7 @@ def score_rows(scores: pd.DataFrame, best: Best, summary: Summary) -> Table:
             values = part[name].to_numpy(dtype=float)
             note = ""
             if name == "spike_count" and "spike_count_observed" in part:
-                note = f"of {short(part['spike_count_observed'].iloc[0])}"
+                note = f"for {short(part['spike_count_observed'].iloc[0])}"
             cells.append(Cell(_score_text(name, values[0]), note=note, mark="strong"))
             if name in many:
                 rest = values[1:][np.isfinite(values[1:])]

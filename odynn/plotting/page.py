@@ -18,7 +18,7 @@ from odynn.data import Best, Fit, Target
 from odynn.errors import OdynnError
 from odynn.plotting import measures
 from odynn.plotting.captions import alternative, captions, described, tiles
-from odynn.plotting.cells import feature_rows, parameter_rows, plain_rows, score_rows
+from odynn.plotting.cells import feature_rows, loss_rows, parameter_rows, plain_rows, score_rows
 from odynn.plotting.summary import summarise
 from odynn.plotting.tables import parameter_table, score_table
 
@@ -103,6 +103,7 @@ def report(
         "parameters": parameter_rows(table, fit),
         "scores": score_rows(scores, best, summary),
         "features": feature_rows(scores),
+        "loss_parts": loss_rows(fit),
         "more_tables": {name: plain_rows(more) for name, more in tables.items() if name not in _KNOWN_TABLES},
         "captions": captions(fit, target, best, summary),
         "settings": yaml.safe_dump(

@@ -21,11 +21,12 @@ from odynn.plotting.appearance import (
     style,
     time_axis,
 )
+from odynn.plotting.sweeps import Group, sweep_groups
 
 _WIDTH = 10.5
 _LEFT, _RIGHT = 0.92, 1.75  # inches beside the axes
 _LEGEND, _HEADING, _TICKS, _GAP = 0.34, 0.34, 0.42, 0.1
-_ROW = 0.34
+_ROW, _NOTE = 0.34, 0.2
 _NUMBERS = (0.45, 1.15)  # inches right of the axes, of the two columns
 # Within a row of height 1: the recording, the best fit, the next best ones.
 _RECORDED, _BEST, _NEXT = (0.06, 0.4), (0.44, 0.74), (0.77, 0.94)
@@ -38,6 +39,7 @@ def raster(
     color_map: str = "viridis",
     target_color: str = "black",
     best_color: str = BEST,
+    most: int = 60,
 ) -> Figure | None:
     """Draw the times of the recorded spikes and of those of the best fits, one row a sweep.
 
@@ -47,6 +49,7 @@ def raster(
         color_map: matplotlib colour map for the starts after the best.
         target_color: colour of the recording.
         best_color: colour of the best start.
+        most: draw at most this many sweeps, chosen evenly from each group, and say so.
 
     Returns:
         The figure; None where no recorded voltage has a spike.
@@ -60,27 +63,24 @@ def raster(
     simulated = np.empty((0, len(best.sweeps), 0))
     if "V" in best.states and len(best.ids):
         simulated = spikes.spike_times(best.states["V"], target.time)
-    train = np.asarray(target.train, dtype=bool)
-    groups = [
-        (heading, np.flatnonzero(sweeps), held_out)
-        for heading, sweeps, held_out in (
-            ("Training sweeps, fitted", train, False),
-            ("Held-out sweeps, never seen by the fit", ~train, True),
-        )
-        if sweeps.any()
-    ]
-    rows = sum(len(places) for _, places, _ in groups)
-    height = _LEGEND + len(groups) * (_HEADING + _GAP) + rows * _ROW + _TICKS
+    groups, left_out = sweep_groups(target, most)
+    rows = sum(len(group.places) for group in groups)
+    foot = _TICKS + (_NOTE if left_out else 0.0)
+    height = _LEGEND + len(groups) * (_HEADING + _GAP) + rows * _ROW + foot
     with style():
         figure = blank(_WIDTH, height)
         artist = _Rows(figure, target, best, recorded, simulated, color_map, target_color, best_color)
         artist.legend()
         top = height - _LEGEND
-        for number, (heading, places, held_out) in enumerate(groups):
-            artist.heading(heading, top)
+        for group in groups:
+            artist.heading(group.heading, top)
             top -= _HEADING
-            artist.group(places, top, held_out, lowest=number == len(groups) - 1)
-            top -= len(places) * _ROW + _GAP
+            artist.group(group, top, lowest=group is groups[-1])
+            top -= len(group.places) * _ROW + _GAP
+        if left_out:
+            total = len(target.sweeps)
+            words = f"{total - left_out} of {total} sweeps drawn, chosen evenly; the tables hold them all."
+            figure.text(_LEFT / _WIDTH, 0.09 / height, words, color=MUTED, fontsize=8)
     return figure
 
 
@@ -129,7 +129,8 @@ class _Rows:
                 x = (right + offset) / _WIDTH
                 self.figure.text(x, y, label, fontsize=8, color=MUTED, ha="center")
 
-    def group(self, places: np.ndarray, top: float, held_out: bool, lowest: bool) -> None:
+    def group(self, group: Group, top: float, lowest: bool) -> None:
+        places = group.places
         whole, rows = self.figure.get_figheight(), len(places)
         axes = self.figure.add_axes(
             (
@@ -151,7 +152,7 @@ class _Rows:
         if lowest:
             axes.set_xlabel(self.time_label)
         for row, place in enumerate(places):
-            if held_out:
+            if group.held_out:
                 axes.axhspan(row + 0.03, row + 0.97, color=SHADE, lw=0, zorder=0)
             elif row:
                 axes.axhline(row, color=RULE, lw=0.5, zorder=0)
@@ -177,7 +178,7 @@ class _Rows:
         if any(values is None for values in counts):
             return
         simulated, recorded, factor = (values[place, 0] for values in counts)
-        words = "not finite" if not np.isfinite(simulated) else f"{simulated:.0f} of {recorded:.0f}"
+        words = "not finite" if not np.isfinite(simulated) else f"{simulated:.0f} for {recorded:.0f}"
         right = f"{factor:.2f}".replace("-", "−") if np.isfinite(factor) else "–"
         width = _WIDTH - _LEFT - _RIGHT
         off = np.isfinite(simulated) and abs(simulated - recorded) > 1

@@ -34,7 +34,16 @@ _COLUMN_GAP = 0.22
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
+    """Sweeps that are drawn together.
+
+    Attributes:
+        heading: above them.
+        name: "training" or "held-out".
+        places: on the sweep axis of the target.
+        held_out: whether they are.
+    """
+
     heading: str
     name: str
     places: np.ndarray
@@ -67,7 +76,7 @@ def traces(
         The figure.
     """
     colour(target_color), colour(best_color)
-    groups, left_out = _groups(target, most)
+    groups, left_out = sweep_groups(target, most)
     columns = _columns([len(group.places) for group in groups])
     states = list(target.observed)
     rows = [-(-len(group.places) // columns) for group in groups]
@@ -101,7 +110,13 @@ def traces(
     return figure
 
 
-def _groups(target: Target, most: int) -> tuple[list[_Group], int]:
+def sweep_groups(target: Target, most: int) -> tuple[list[Group], int]:
+    """Return the training and the held-out sweeps, and how many were left out.
+
+    Args:
+        target: what is drawn.
+        most: keep about this many sweeps, chosen evenly from each group.
+    """
     train = np.asarray(target.train, dtype=bool)
     total = len(train)
     groups = []
@@ -114,7 +129,7 @@ def _groups(target: Target, most: int) -> tuple[list[_Group], int]:
             count = max(1, round(len(places) * most / total))
         chosen = places[np.unique(np.linspace(0, len(places) - 1, count).round().astype(int))]
         what = "fitted" if not held_out else "never seen by the fit"
-        groups.append(_Group(f"{name.capitalize()} sweeps, {what}", name, chosen, held_out))
+        groups.append(Group(f"{name.capitalize()} sweeps, {what}", name, chosen, held_out))
     return groups, total - sum(len(group.places) for group in groups)
 
 
@@ -137,7 +152,7 @@ def _spike_words(best: Best, place: int) -> list[str]:
     simulated, recorded, factor = (values[place, 0] for values in counts)
     if not np.isfinite(simulated) or simulated + recorded == 0:
         return []
-    words = [f"{simulated:.0f} of {recorded:.0f} spike{'s' if recorded != 1 else ''}"]
+    words = [f"{simulated:.0f} for {recorded:.0f} spike{'s' if recorded != 1 else ''}"]
     return words + ([f"Γ {factor:.2f}".replace("-", "−")] if np.isfinite(factor) else [])
 
 
@@ -186,7 +201,7 @@ class _Panels:
             borderpad=0.2,
         )
 
-    def heading(self, group: _Group, top: float) -> None:
+    def heading(self, group: Group, top: float) -> None:
         height = self.figure.get_figheight()
         y = (top - _HEADING + 0.1) / height
         self.figure.add_artist(
@@ -208,7 +223,7 @@ class _Panels:
         axes.xaxis.set_major_locator(MaxNLocator(5 if self.columns < 4 else 3, prune=prune))
         return axes
 
-    def cell(self, group: _Group, place: int, column: int, top: float, panel: float, lowest: bool) -> None:
+    def cell(self, group: Group, place: int, column: int, top: float, panel: float, lowest: bool) -> None:
         y = top - _TITLE
         left = (_LEFT + column * (self.width + _COLUMN_GAP)) / _WIDTH
         whole = self.figure.get_figheight()

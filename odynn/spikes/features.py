@@ -53,6 +53,15 @@ def have_efel() -> bool:
     return find_spec("efel") is not None
 
 
+def require_efel() -> None:
+    """Raise an OdynnError that names the extra, where eFEL is not installed."""
+    if not have_efel():
+        raise OdynnError(
+            "Features of spikes need eFEL, of the extra 'features'. Expected: the package efel. "
+            "Received: an environment without it. Install it: pip install 'odynn[features]'."
+        )
+
+
 def step_spans(stimulus: np.ndarray, time: np.ndarray) -> np.ndarray:
     """Return when the step of each sweep begins and ends.
 
@@ -139,11 +148,7 @@ def features(
     Raises:
         OdynnError: if eFEL is not installed.
     """
-    if not have_efel():
-        raise OdynnError(
-            "Features of spikes need eFEL, of the extra 'features'. Expected: the package efel. "
-            "Received: an environment without it. Install it: pip install 'odynn[features]'."
-        )
+    require_efel()
     import efel
 
     time = np.asarray(time, dtype=float)

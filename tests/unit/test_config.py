@@ -115,12 +115,12 @@ RECORDING = {
 def other_modules(monkeypatch):
     """Stand-ins for the checks that open models and recordings; each has tests of its own."""
     models, recordings = types.ModuleType("odynn.models"), types.ModuleType("odynn.recordings")
-    losses = types.ModuleType("odynn.fitting.losses")
+    losses = types.ModuleType("odynn.fitting.checks")
     models.check_experiment = lambda settings: []
     losses.check_losses = lambda settings: []
     recordings.preflight = lambda target, dt: []
     monkeypatch.setitem(sys.modules, "odynn.models", models)
-    monkeypatch.setitem(sys.modules, "odynn.fitting.losses", losses)
+    monkeypatch.setitem(sys.modules, "odynn.fitting.checks", losses)
     monkeypatch.setitem(sys.modules, "odynn.recordings", recordings)
     return models, recordings
 
@@ -693,7 +693,7 @@ def test_importing_is_light_and_so_is_checking_the_default_run():
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "models = sys.modules['odynn.models'] = types.ModuleType('odynn.models')\n"
         "models.check_experiment = lambda settings: []\n"
-        "losses = sys.modules['odynn.fitting.losses'] = types.ModuleType('odynn.fitting.losses')\n"
+        "losses = sys.modules['odynn.fitting.checks'] = types.ModuleType('odynn.fitting.checks')\n"
         "losses.check_losses = lambda settings: []\n"
         "odynn.config.load('config/config.yaml')\n"
         "assert not {'tensorflow', 'matplotlib', 'pint'} & set(sys.modules)\n"

@@ -8,7 +8,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
-from odynn import plotting
+from odynn import plotting, stages, storage
 from odynn.analysis.scores import score_traces, score_units
 from odynn.data import Best, Cause, Fit, Parameter, Status, Target
 from odynn.plotting.appearance import BEST
@@ -96,7 +96,7 @@ def test_the_raster_shows_every_spike_of_each_sweep():
     said = words(figure)
     for label in ("10", "11", "12", "13", "14"):
         assert label in said
-    assert {"1 of 1", "3 of 3", "0 of 0", "4 of 4", "2 of 2"} <= set(said)
+    assert {"1 for 1", "3 for 3", "0 for 0", "4 for 4", "2 for 2"} <= set(said)
     assert said.count("1.00") == 4
     assert "next best 1" in said
 
@@ -107,8 +107,15 @@ def test_a_raster_of_any_number_of_starts(number):
     figure = plotting.raster(target, best)
     assert len(ticks(figure, "black")) == 10
     assert len(ticks(figure, BEST)) == (5 if number else 0)
-    assert ("2 of 4" in words(figure)) == bool(number)
+    assert ("2 for 4" in words(figure)) == bool(number)
     assert plotting.png(figure, 40) == plotting.png(plotting.raster(target, best), 40)
+
+
+def test_a_raster_of_many_sweeps_draws_some():
+    target, _, best = make(LATE)
+    figure = plotting.raster(target, best, most=3)
+    assert len(ticks(figure, "black")) < 10
+    assert "3 of 5 sweeps drawn, chosen evenly; the tables hold them all." in words(figure)
 
 
 def test_a_graded_recording_has_no_raster():
@@ -121,9 +128,9 @@ def test_a_graded_recording_has_no_raster():
 def test_panels_of_traces_tell_the_spikes():
     target, _, best = make(SPARSE)
     said = " | ".join(words(plotting.traces(target, best)))
-    assert "2 of 4 spikes · Γ 0.61 · RMSE" in said
-    assert "1 of 1 spike · Γ 1.00 · RMSE" in said
-    assert said.count("R²") == 0 and "0 of 0" not in said  # R² of a flat sweep is not defined
+    assert "2 for 4 spikes · Γ 0.61 · RMSE" in said
+    assert "1 for 1 spike · Γ 1.00 · RMSE" in said
+    assert said.count("R²") == 0 and "0 for 0" not in said  # R² of a flat sweep is not defined
 
 
 def test_the_summary_has_a_verdict_on_spikes():
@@ -163,7 +170,7 @@ def test_scores_of_spikes_are_in_the_tables():
     headers = [cell.text for cell in content.headers]
     assert {"spikes", "Γ", "RMSE between spikes (mV)"} <= set(headers)
     cell = content.rows[3][headers.index("spikes")]
-    assert (cell.text, cell.note) == ("2", "of 4")
+    assert (cell.text, cell.note) == ("2", "for 4")
     held_out = content.footer[1]
     assert held_out[1].text == "held-out"
     spikes, factor = held_out[headers.index("spikes")], held_out[headers.index("Γ")]
@@ -198,3 +205,23 @@ def test_the_report_has_a_section_on_spikes(tmp_path):
     without = replace(best, scores={name: best.scores[name] for name in ("rmse_V", "r2_V")})
     plain = plotting.report(target, fit, without, {}, {}, {"model": "pospischil"}, {})
     assert "Γ" not in plain
+
+
+def test_the_figure_of_spikes_is_there_only_while_there_are_spikes(tmp_path):
+    target, fit, best = make(LATE)
+    for name, container in (("target", target), ("fit", fit), ("best", best)):
+        getattr(storage, f"write_{name}")(tmp_path / f"{name}.h5", container)
+    settings = {
+        "best": {"number": 1},
+        "loss": {"V": 1.0},
+        "plot": {"dpi": 20, "color_map": "viridis", "target_color": "black"},
+    }
+    paths = [tmp_path / f"{name}.h5" for name in ("target", "fit", "best")]
+    stages.plot_results(settings, *paths, tmp_path / "figures", tmp_path / "tables")
+    assert (tmp_path / "figures" / "spikes.png").exists()
+    assert "gamma" in (tmp_path / "tables" / "scores.csv").read_text("utf-8").split("\n")[0]
+    graded = replace(target, observed={"V": np.minimum(target.observed["V"], -30.0)})
+    storage.write_target(paths[0], graded)
+    stages.plot_results(settings, *paths, tmp_path / "figures", tmp_path / "tables")
+    assert not (tmp_path / "figures" / "spikes.png").exists()
+    assert (tmp_path / "figures" / "traces.png").exists()

@@ -5,9 +5,8 @@ the library, ``registry`` their names in a configuration, ``combination`` makes 
 package imports no TensorFlow: terms compute with operators and ``odynn.models.kinetics``.
 """
 
-from odynn.fitting.losses.checks import check_losses
 from odynn.fitting.losses.combination import Loss, check_observed, make_loss
 from odynn.fitting.losses.registry import KINDS
 from odynn.fitting.losses.terms import ElementwiseTerm, SweepTerm
 
-__all__ = ["KINDS", "ElementwiseTerm", "Loss", "SweepTerm", "check_losses", "check_observed", "make_loss"]
+__all__ = ["KINDS", "ElementwiseTerm", "Loss", "SweepTerm", "check_observed", "make_loss"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from odynn.errors import FitError, OdynnError, did_you_mean, listed
 from odynn.fitting.losses.elementwise import Derivative, SquaredError
 from odynn.fitting.losses.filtered_spikes import FilteredSpikes
+from odynn.fitting.losses.spikes import SpikeCount, SpikeFeatures, SpikeTimes
 from odynn.fitting.losses.terms import ElementwiseTerm, SweepTerm
 from odynn.models.registry import class_from_file
 
@@ -15,6 +16,9 @@ KINDS: Mapping[str, type[Term]] = {
     "squared_error": SquaredError,
     "derivative": Derivative,
     "filtered_spikes": FilteredSpikes,
+    "spike_times": SpikeTimes,
+    "spike_count": SpikeCount,
+    "spike_features": SpikeFeatures,
 }
 """Classes of terms by the name that a configuration gives. To add one: its class, a line here, and its
 options in ``odynn/config/schema.yaml`` (an entry in ``$defs``, its name in ``kind``, a line in ``term``)."""
