@@ -159,7 +159,7 @@ def test_a_problem_sums_them_up(target):
 
 
 def test_methods_that_go_by_derivatives_are_refused(tmp_path):
-    synthetic = {"duration": 10, "sweeps": [[{"step": 1.0}]] * 2}
+    synthetic = {"duration": 10, "sweeps": [[{"step": 1.0, "from": 1, "to": 5}]] * 2}
     stage = {"method": "adam", "loss": [{"kind": "spike_times"}]}
     target = {"synthetic": synthetic}
     experiment = {"model": "pospischil", "dt": 0.1, "target": target, "fit": {"stages": [stage]}}
