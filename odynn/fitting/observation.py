@@ -162,6 +162,8 @@ class Observation:
 
     def _tensor(self, one: WeightedTerm, value: object, shape) -> tf.Tensor:
         try:
+            if tf.convert_to_tensor(value).dtype == tf.string:
+                raise TypeError("text")
             return tf.broadcast_to(tf.cast(value, self.dynamics.dtype), shape)
         except Exception as error:
             raise FitError(

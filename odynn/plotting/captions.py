@@ -90,7 +90,7 @@ def captions(fit: Fit, target: Target, best: Best, summary: Summary) -> dict[str
     )
     counted = (
         " Where there are spikes, their number in the best fit and in the recording, and the coincidence "
-        "factor Γ stand in place of R²."
+        "factor Γ come first, and what there is no room for is in the tables."
         if summary.spikes
         else ""
     )

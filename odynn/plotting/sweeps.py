@@ -284,8 +284,8 @@ class _Panels:
             values = self.best.scores.get(f"{name}_{state}")
             if values is None or not self.starts or not np.isfinite(values[where, 0]):
                 continue
-            if name == "r2" and spiking:
-                continue  # beside spikes it says little, and there is no room
+            if spiking and (name == "r2" or self.columns > 3):
+                continue  # beside spikes it says less, and there is no room
             value = values[where, 0]
             unit = self.target.units.get(state, "1")
             spelt = score(value) if name == "r2" else measure(value, unit)

@@ -18,7 +18,7 @@ from odynn.simulation.dynamics import Dynamics
 from odynn.simulation.simulator import Simulator
 
 IMPLICIT, EXPONENTIAL = SOLVERS
-STARTS, STEP = 3, 1e-3
+STARTS, STEP = 3, 5e-4
 REST = np.array([-72.0, -55.0])
 # 75 steps are two whole segments of the kernels and a part of one.
 LENGTH = 75

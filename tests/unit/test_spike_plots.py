@@ -13,6 +13,9 @@ from odynn.analysis.scores import score_traces, score_units
 from odynn.data import Best, Cause, Fit, Parameter, Status, Target
 from odynn.plotting.appearance import BEST
 from odynn.plotting.cells import feature_rows, score_rows
+from odynn.spikes.detection import AFTER, BEFORE, PROMINENCE, THRESHOLD, WIDTH
+from odynn.spikes.features import MOST
+from odynn.spikes.trains import WINDOW
 
 TRAINS = ([50.0], [40.0, 90.0, 140.0], [], [30.0, 60.0, 90.0, 120.0], [20.0, 150.0])
 TRAIN = np.array([True, False, True, False, True])
@@ -133,6 +136,31 @@ def test_panels_of_traces_tell_the_spikes():
     assert said.count("R²") == 0 and "0 for 0" not in said  # R² of a flat sweep is not defined
 
 
+def test_panels_of_traces_do_not_run_into_each_other():
+    target, _, best = make(SPARSE)
+    wide = np.array([0, 2, 4] * 5 + [1, 3, 3] * 5)  # five panels side by side
+    target = target.select(wide)
+    target = replace(target, sweeps=np.arange(30))
+    best = replace(
+        best,
+        states={"V": best.states["V"][:, wide]},
+        scores={name: values[wide] for name, values in best.scores.items()},
+        sweeps=target.sweeps,
+        train=target.train,
+    )
+    figure = plotting.traces(target, best)
+    figure.draw_without_rendering()
+    rows = {}
+    for text in figure.texts:
+        box = text.get_window_extent()
+        rows.setdefault(round(box.y0), []).append((box.x0, box.x1))
+    crowded = [sorted(boxes) for boxes in rows.values() if len(boxes) == 5]
+    assert len(crowded) >= 12
+    for boxes in crowded:
+        assert all(before[1] < after[0] for before, after in zip(boxes, boxes[1:], strict=False))
+        assert boxes[-1][1] <= figure.bbox.x1
+
+
 def test_the_summary_has_a_verdict_on_spikes():
     target, fit, best = make(SPARSE, LATE)
     summary = plotting.summarise(target, fit, best)
@@ -201,6 +229,9 @@ def test_the_report_has_a_section_on_spikes(tmp_path):
     page = plotting.report(target, fit, best, {"spikes": path}, {}, {"model": "pospischil"}, {})
     assert '<h2 id="spikes">Spikes</h2>' in page and '<a href="#spikes">' in page
     assert "Held-out: spike counts within ±1 in 0 of 2 sweeps" in page
+    means = f"at least −{-THRESHOLD:.0f} mV, {PROMINENCE:.0f} mV above what lies within {WIDTH:.0f} ms"
+    assert means in page and f"all coincide within {WINDOW:.0f} ms" in page
+    assert f"{BEFORE:.0f} ms before and {AFTER:.0f} ms after" in page and f"up to {MOST:.0f}, " in page
     assert page.count("<h2>") == 0  # the figure has its own section, and no second one
     without = replace(best, scores={name: best.scores[name] for name in ("rmse_V", "r2_V")})
     plain = plotting.report(target, fit, without, {}, {}, {"model": "pospischil"}, {})

@@ -18,6 +18,7 @@ from odynn.models import load_model
 from odynn.simulation.dynamics import Dynamics
 from odynn.simulation.simulator import Simulator
 from odynn.spikes import features as module
+from odynn.spikes.detection import PROMINENCE, WIDTH
 
 TIME = 0.1 * np.arange(1, 3001)
 TRAINS = ([100.0], [60.0, 150.0, 240.0], [])
@@ -137,6 +138,8 @@ def test_options_and_defaults_are_those_of_the_schema(kind):
     assert set(options) == set(known)
     for name, node in options.items():
         assert node["default"] == (list(known[name]) if name == "features" else known[name])
+    said = options["threshold"]["description"]
+    assert f"{PROMINENCE:.0f} mV from what lies within {WIDTH:.0f} ms" in said
     if kind == "spike_features":
         assert options["features"]["items"]["enum"] == list(module.FEATURES)
 
@@ -159,7 +162,7 @@ def test_a_problem_sums_them_up(target):
 
 
 def test_methods_that_go_by_derivatives_are_refused(tmp_path):
-    synthetic = {"duration": 10, "sweeps": [[{"step": 1.0}]] * 2}
+    synthetic = {"duration": 10, "sweeps": [[{"step": 1.0, "from": 1, "to": 5}]] * 2}
     stage = {"method": "adam", "loss": [{"kind": "spike_times"}]}
     target = {"synthetic": synthetic}
     experiment = {"model": "pospischil", "dt": 0.1, "target": target, "fit": {"stages": [stage]}}
