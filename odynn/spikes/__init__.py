@@ -6,12 +6,14 @@ filled up with NaN.
 """
 
 from odynn.spikes.detection import around_spikes, spike_counts, spike_times, subthreshold_rmse
+from odynn.spikes.onsets import onset_voltages
 from odynn.spikes.trains import coincidences, gamma, train_distance
 
 __all__ = [
     "around_spikes",
     "coincidences",
     "gamma",
+    "onset_voltages",
     "spike_counts",
     "spike_times",
     "subthreshold_rmse",

@@ -187,11 +187,12 @@ def residuals_of(entry, target, errors, traces, first):
         r = [np.concatenate([0 * simulated[:1], (slopes[0] - slopes[1]) / entry.get("noise", 1.0)])]
     elif entry["kind"] == "filtered_spikes":
         a = np.exp(-target.dt / entry["time_constant"])
-        spikes = [
-            1 / (1 + np.exp(-(x - entry["threshold"]) / entry["width"]))
-            for x in (simulated, observed[..., None])
+        befores = (np.broadcast_to(first[state], simulated.shape[1:])[None], observed[:1, :, None])
+        above = [
+            1 / (1 + np.exp(-(np.concatenate([before, x]) - entry["threshold"]) / entry["width"]))
+            for before, x in zip(befores, (simulated, observed[..., None]), strict=True)
         ]
-        filtered = [lfilter([1 - a], [1, -a], x, axis=0) for x in spikes]
+        filtered = [lfilter([1], [1, -a], np.maximum(np.diff(x, axis=0), 0.0), axis=0) for x in above]
         r = [filtered[0] - filtered[1]]
     else:
         start = np.broadcast_to(first[state], simulated.shape[1:])[None]

@@ -54,12 +54,16 @@ class TestMissingSamples:
         V, seen = free_runs(model, target, base), target.observed["V"][..., None]
         missing = np.isnan(seen)
         a, filtered = np.exp(-DT / 4.0), []
-        for trace in (V, np.nan_to_num(seen)):
-            spikes = np.where(missing, 0.0, 1 / (1 + np.exp(-(trace + 60.0) / 3.0)))
-            steps = [np.zeros_like(spikes[0])]
-            for spike in spikes:
-                steps.append(a * steps[-1] + (1 - a) * spike)
+        first = np.full((1, *V.shape[1:]), float(np.atleast_1d(model.default_init_state)[0]))
+        for trace, before in ((V, first), (np.nan_to_num(seen), np.nan_to_num(seen[:1]))):
+            above = 1 / (1 + np.exp(-(np.concatenate([before, trace]) + 60.0) / 4.0))
+            unknown = missing | np.concatenate([missing[:1], missing[:-1]])
+            rises = np.where(unknown, 0.0, np.maximum(np.diff(above, axis=0), 0.0))
+            steps = [np.zeros_like(rises[0])]
+            for rise in rises:
+                steps.append(a * steps[-1] + rise)
             filtered.append(np.array(steps[1:]))
+        assert filtered[0].max() > 0.1
         wanted = {
             "squared_error_V": np.nanmean((V - seen) ** 2, axis=(0, 1)),
             "derivative_V": np.nanmean((np.diff(V - seen, axis=0) / DT) ** 2, axis=(0, 1)),
@@ -252,8 +256,9 @@ class TestMemory:
         target = make_target(model, 0.05, np.zeros((400, 10)))
         loss = [{"kind": "squared_error"}, {"kind": "filtered_spikes"}]
         kernels = make_problem(model, target, loss, precision="float32", starts=64)._kernels
-        # Four states and a filter, at the starts of 13 segments and at 32 steps of one, 10 sweeps, 4 bytes.
-        assert kernels.gradient_bytes() == 5 * (13 + 32) * 10 * 4
+        # Four states, a filter and the sample before, at the starts of 13 segments and at 32 steps of
+        # one, 10 sweeps, 4 bytes.
+        assert kernels.gradient_bytes() == 6 * (13 + 32) * 10 * 4
         assert kernels.traces_bytes(("V", "m")) == 2 * 400 * 10 * 4
 
     def test_narrow_blocks_change_no_gradient(self, recorded, columns, make_problem, monkeypatch):

@@ -1,6 +1,7 @@
 """Losses as they are written: their forms, names, units, what is wrong with them, and a user's own."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from odynn.data import Target
 from odynn.errors import ConfigError, FitError, OdynnError
 from odynn.fitting.checks import check_losses
 from odynn.fitting.losses import KINDS, ElementwiseTerm, SweepTerm, check_observed, make_loss
+from odynn.fitting.losses.elementwise import SquaredError
 from odynn.fitting.losses.masks import away_from_spikes, sample_weights
 from odynn.fitting.losses.registry import term_class
 
@@ -339,3 +341,18 @@ class TestOwnLoss:
         with pytest.raises(ConfigError, match=message) as caught:
             config.load(path)
         assert len(str(caught.value).splitlines()) == 1
+
+
+class TestOnset:
+    def test_clips_where_the_early_spikes_begin(self):
+        time = np.arange(1, 801) * 0.1
+        V = np.full((800, 2), -65.0)
+        for peak, onset in ((200, -45.0), (400, -40.0), (600, -40.0)):
+            V[peak - 60 : peak - 3, 0] = np.linspace(-65.0, onset, 57)  # 3.5 mV/ms at most
+            V[peak - 3 : peak + 1, 0] = np.linspace(onset, 30.0, 4)
+        target = Target(time, np.zeros((800, 2)), {"V": V}, {"V": "mV"}, np.arange(2), np.ones(2, dtype=bool))
+        channels = SquaredError(below="onset").channels(target)
+        np.testing.assert_allclose(channels["level"], -44.0)  # a tenth of the way among -45, -40, -40
+        assert channels["observed"].max() <= -44.0
+        silent = replace(target, observed={"V": V[:, 1:].repeat(2, axis=1)})
+        assert "level" not in SquaredError(below="onset").channels(silent)

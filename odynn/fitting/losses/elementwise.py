@@ -13,6 +13,11 @@ from odynn.data import Target
 from odynn.fitting.losses.masks import Interval, away_from_spikes, filled, sample_weights
 from odynn.fitting.losses.terms import ElementwiseTerm
 from odynn.models.kinetics import Values, softplus
+from odynn.spikes import onset_voltages, spike_times
+
+# Share of the recording's spikes that begin below the level called onset: later spikes of a train begin
+# higher, and what lies between must not count as depolarised in vain.
+_EARLY = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +65,13 @@ class SquaredError(_TraceTerm):
 
     Attributes:
         below: level in the state's unit below which both traces are compared: each is clipped to it,
-            softly, so that a spike differs from another one by its length at most. None: no clipping.
+            softly, so that a spike differs from another one by its length at most. "onset": where
+            the early ones among the recording's spikes begin, or no clipping if it has none. None: no
+            clipping.
         softness: width of the bend at ``below``, in the state's unit.
     """
 
-    below: float | None = None
+    below: float | str | None = None
     softness: float = 2.0
 
     def unit(self, units: Mapping[str, str]) -> str:
@@ -74,18 +81,29 @@ class SquaredError(_TraceTerm):
     def channels(self, target: Target) -> dict[str, np.ndarray]:
         """Return the observed trace, clipped as the simulated one will be."""
         trace = target.observed[self.state]
-        weight = self._weights(target)
-        found = {"observed": self._clipped(trace if weight is None else filled(trace))}
+        weight, level = self._weights(target), self._level(target)
+        trace = trace if weight is None else filled(trace)
+        found = {"observed": trace}
+        if level is not None:
+            found = {"observed": self._clipped(trace, level), "level": np.full(trace.shape, level)}
         return found if weight is None else {**found, "weight": weight}
 
     def residuals(self, simulated, memory, channels):
         """Return the difference."""
-        return (), [self._scaled(self._clipped(simulated[self.state]) - channels["observed"])]
+        trace = simulated[self.state]
+        if "level" in channels:
+            trace = self._clipped(trace, channels["level"])
+        return (), [self._scaled(trace - channels["observed"])]
 
-    def _clipped(self, trace: Values) -> Values:
-        if self.below is None:
-            return trace
-        return self.below - softplus((self.below - trace) / self.softness) * self.softness
+    def _level(self, target: Target) -> float | None:
+        if self.below != "onset":
+            return self.below
+        V = target.observed["V"]
+        onsets = onset_voltages(V, target.time, spike_times(V, target.time))
+        return None if np.isnan(onsets).all() else float(np.nanquantile(onsets, _EARLY))
+
+    def _clipped(self, trace: Values, level: Values) -> Values:
+        return level - softplus((level - trace) / self.softness) * self.softness
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ class FilteredSpikes(ElementwiseTerm):
         except_: [from, to] in ms; samples inside do not count.
     """
 
-    threshold: float = -10.0
+    threshold: float = -20.0
     width: float = 4.0
     time_constant: float = 200.0
     windows: Sequence[Interval] = ()
