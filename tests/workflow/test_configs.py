@@ -27,6 +27,8 @@ def test_a_tiny_run_of_each_configuration(path, fresh, request):
     config = yaml.safe_load(path.read_text("utf-8"))
     for settings in config["experiments"].values():
         settings.update(SMALL)
+        if ".py:" in settings["model"]:
+            settings["model"] = str(path.parent / settings["model"])
         if "file" in settings["target"]:
             # Real recordings are not committed; where they are, the address in the file leads to them.
             recording = (path.parent / settings["target"]["file"]).resolve()
