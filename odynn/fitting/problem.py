@@ -20,6 +20,7 @@ class Problem:
 
     Attributes:
         names: parameters of the model.
+        loss: what is minimised.
         transform: between values and points.
     """
 
@@ -42,7 +43,7 @@ class Problem:
             starts: how many starts are to come, for the width of the blocks.
             threads: blocks computed at once.
         """
-        self.names = list(parameters)
+        self.names, self.loss = list(parameters), loss
         self.transform = Transform(parameters)
         self._free = [self.names.index(name) for name in self.transform.parameters]
         self._kernels = Kernels(dynamics, target, loss, self.names, list(self.transform.parameters))
@@ -56,9 +57,9 @@ class Problem:
         values[self._free] = self.transform.forward(u)
         return values
 
-    def points(self, values: np.ndarray) -> np.ndarray:
-        """Return the points u [free, start] of all parameters [parameter, start]."""
-        return self.transform.inverse(values[self._free])
+    def points(self, values: np.ndarray, **margin: float) -> np.ndarray:
+        """Return the points u [free, start] of all parameters [parameter, start]; see the transform."""
+        return self.transform.inverse(values[self._free], **margin)
 
     def errors(self, values: np.ndarray, nudge: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Return loss [start] and mean squared error of each observed state [state, start]."""

@@ -42,12 +42,12 @@ class Transform:
         values[log] = np.exp(values[log])
         return values
 
-    def inverse(self, values: np.ndarray) -> np.ndarray:
-        """Return the points u [free, start] of values [free, start]."""
+    def inverse(self, values: np.ndarray, margin: float = _MARGIN) -> np.ndarray:
+        """Return the points u [free, start] of values [free, start], moved this far from the bounds."""
         inside = np.array(values, dtype=float)
         inside[self._log] = np.log(inside[self._log])
         share = (inside - self._lower) / self._width
-        return logit(np.clip(share, _MARGIN, 1 - _MARGIN))
+        return logit(np.clip(share, margin, 1 - margin))
 
     def slope(self, u: np.ndarray) -> np.ndarray:
         """Return dθ/du, [free, start]."""
@@ -55,7 +55,11 @@ class Transform:
         slope = self._width * share * (1 - share)
         return np.where(self._log[:, None], slope * self.forward(u), slope)
 
-    def at_bound(self, u: np.ndarray) -> np.ndarray:
-        """Return, [start], whether any parameter lies within a thousandth of its range of a bound."""
+    def bounded(self, u: np.ndarray) -> np.ndarray:
+        """Return, [free, start], which parameters lie within a thousandth of their range of a bound."""
         share = expit(u)
-        return np.any((share < _MARGIN) | (share > 1 - _MARGIN), axis=0)
+        return (share < _MARGIN) | (share > 1 - _MARGIN)
+
+    def at_bound(self, u: np.ndarray) -> np.ndarray:
+        """Return, [start], whether any parameter lies that near to a bound."""
+        return self.bounded(u).any(axis=0)

@@ -3,6 +3,7 @@ rule plot_results:
         target="<results>/{experiment}/target.h5",
         fit="<results>/{experiment}/fit.h5",
         best="<results>/{experiment}/best.h5",
+        uncertainty="<results>/{experiment}/uncertainty.h5",
     output:
         traces=report(
             "<results>/{experiment}/figures/traces.png",
@@ -39,6 +40,20 @@ rule plot_results:
             subcategory="Figures",
             labels={"figure": "Details"},
         ),
+        uncertainty_figure=report(
+            "<results>/{experiment}/figures/uncertainty.png",
+            caption="../report/uncertainty.rst",
+            category="{experiment}",
+            subcategory="Figures",
+            labels={"figure": "Uncertainty"},
+        ),
+        information=report(
+            "<results>/{experiment}/figures/information.png",
+            caption="../report/information.rst",
+            category="{experiment}",
+            subcategory="Figures",
+            labels={"figure": "Information"},
+        ),
         parameters_table=report(
             "<results>/{experiment}/tables/parameters.csv",
             caption="../report/parameters_table.rst",
@@ -52,6 +67,13 @@ rule plot_results:
             category="{experiment}",
             subcategory="Tables",
             labels={"table": "Scores"},
+        ),
+        uncertainty_table=report(
+            "<results>/{experiment}/tables/uncertainty.csv",
+            caption="../report/uncertainty_table.rst",
+            category="{experiment}",
+            subcategory="Tables",
+            labels={"table": "Uncertainty"},
         ),
     log:
         "<logs>/plot_results.log",
