@@ -237,6 +237,7 @@ class TestCheckOfAnExperiment:
             "dt": 1.0,
             "parameters": {},
             "loss": {"V": 1.0},
+            "uncertainty": {"profiles": []},
             "target": {"synthetic": {**synthetic, **changes.pop("synthetic", {})}},
             **changes,
         }
@@ -256,6 +257,14 @@ class TestCheckOfAnExperiment:
             ({"synthetic": {"noise": {"Vm": 1.0}}}, "target.synthetic.noise.Vm: "),
             ({"loss": {"V": 1.0, "Ca": 1.0}}, "loss.Ca: the synthetic target does not record 'Ca'"),
             ({"synthetic": {"noise": {"Ca": 1.0}}}, "target.synthetic.noise.Ca: the synthetic target"),
+            (
+                {"uncertainty": {"profiles": ["g_Q"]}},
+                "uncertainty.profiles.g_Q: CElegansNeuron has no parameter",
+            ),
+            (
+                {"uncertainty": {"profiles": ["E_K"]}, "parameters": {"fixed": {"E_K": -80}}},
+                "uncertainty.profiles.E_K: only a free parameter has a profile. Received: 'E_K', which",
+            ),
         ],
     )
     def test_one_problem(self, changes, beginning):

@@ -10,10 +10,17 @@ import yaml
 
 from odynn.storage import read_fit
 
-EACH = {"make_target": 1, "merge_fits": 1, "simulate_best": 1, "plot_results": 1, "report": 1}
+EACH = {
+    "make_target": 1,
+    "merge_fits": 1,
+    "simulate_best": 1,
+    "uncertainty": 1,
+    "plot_results": 1,
+    "report": 1,
+}
 SHARDED = ("get_random", "simulate_starts", "fit")
-AFTER_A_FIT = {"merge_fits": 1, "simulate_best": 1, "plot_results": 1, "report": 1}
-FIGURES = ("traces", "waterfall", "parameters", "history", "details")
+AFTER_A_FIT = {"merge_fits": 1, "simulate_best": 1, "uncertainty": 1, "plot_results": 1, "report": 1}
+FIGURES = ("traces", "waterfall", "parameters", "history", "details", "uncertainty", "information")
 
 
 @pytest.mark.parametrize(("number", "shards"), [(1, 1), (2, 1), (5, 3), (40, 20)])
@@ -52,9 +59,9 @@ def test_a_run_leaves_every_file_and_nothing_else(first_run):
     workflow, text = first_run
     shards = ("000000-000001", "000002-000003")
     expected = {f"{folder}/{shard}.h5" for folder in ("starts", "simulated", "fits") for shard in shards}
-    expected |= {"target.h5", "fit.h5", "fit.csv", "best.h5", "report.html"}
+    expected |= {"target.h5", "fit.h5", "fit.csv", "best.h5", "uncertainty.h5", "report.html"}
     expected |= {f"figures/{name}.png" for name in FIGURES}
-    expected |= {"tables/parameters.csv", "tables/scores.csv"}
+    expected |= {f"tables/{name}.csv" for name in ("parameters", "scores", "uncertainty")}
     assert set(workflow.results()) == {f"tiny/{name}" for name in expected}
     for folder, suffix in (("logs", ".log"), ("benchmarks", ".tsv")):
         names = [f"{rule}/{shard}" for rule in SHARDED for shard in shards] + list(EACH)
@@ -118,6 +125,7 @@ def test_more_starts_fit_the_new_ones_alone(finished):
     [
         ({"plot": {"color_map": "magma"}}, {"plot_results": 1, "report": 1}),
         ({"best": {"number": 1}}, {"simulate_best": 1, "plot_results": 1, "report": 1}),
+        ({"uncertainty": {"number": 2}}, {"uncertainty": 1, "plot_results": 1, "report": 1}),
         (
             {"fit": {"stages": [{"method": "levenberg_marquardt", "iterations": 3}]}},
             {"fit": 2, **AFTER_A_FIT},
