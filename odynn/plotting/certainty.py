@@ -7,8 +7,8 @@ import pandas as pd
 
 from odynn.data import Uncertainty, Verdict
 from odynn.plotting.cells import Cell, Table
-from odynn.plotting.intervals import words
-from odynn.plotting.spelling import measure, short
+from odynn.plotting.intervals import spelt_interval, words
+from odynn.plotting.spelling import measure, resolved, short
 
 _LISTED = 12
 # Correlations that are named, and how many at most.
@@ -185,9 +185,11 @@ def _cell(key: str, row: Mapping) -> Cell:
         ends = (row["profile_lower"], row["profile_upper"])
         if all(np.isnan(end) for end in ends):
             return Cell("–")
-        return Cell(" … ".join("no limit" if np.isinf(end) else short(end) for end in ends))
+        return Cell(spelt_interval(*ends))
     value = float(row[{"naive": "naive_error", "corrected": "corrected_error"}.get(key, key)])
     if key == "truth_distance":
         finite = np.isfinite(value) and np.isfinite(row["corrected_error"])
-        return Cell(f"{value:+.1f}".replace("-", "−") if finite else "–")
-    return Cell("∞" if np.isinf(value) else short(value), mark="strong" if key == "best" else "")
+        return Cell(f"{value:+.1f}".replace("-0.0", "+0.0").replace("-", "−") if finite else "–")
+    if key == "best":
+        return Cell(resolved(value, row["corrected_error"]), mark="strong")
+    return Cell("∞" if np.isinf(value) else short(value))

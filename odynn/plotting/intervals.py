@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from odynn.data import Parameter, Target, Uncertainty, Verdict
 from odynn.plotting import measures
 from odynn.plotting.appearance import BEST, INK, MUTED, RULE, blank, colour, log_axis, style
-from odynn.plotting.spelling import short, with_unit
+from odynn.plotting.spelling import resolved, short, with_unit
 
 _WIDTH, _ROW = 10.5, 0.285  # inches
 _NAMES, _NUMBERS = 2.5, 3.55  # inches left of the rows, and right of them
@@ -78,7 +78,7 @@ def uncertainty(
         for place, name in enumerate(known.profile_values):
             line, column = divmod(place, _COLUMNS)
             left, bottom = 0.075 + column * 0.325, (lines - line - 1) * _PANEL + 0.55
-            panel = figure.add_axes((left, bottom / height, 0.255, (_PANEL - 0.95) / height))
+            panel = figure.add_axes((left, bottom / height, 0.235, (_PANEL - 0.95) / height))
             _profile(panel, known, known.parameters[name], truth.get(name), target_color, best_color)
     return figure
 
@@ -133,7 +133,9 @@ class _Rows:
         self._text(-0.52, 0, place, f"{unit}{scale}".strip(), color=MUTED, ha="right", **small)
         self._text(-0.1, 0, place, short(row.bounds[0]), color=MUTED, ha="right", **options)
         self._text(0.1, 1, place, short(row.bounds[1]), color=MUTED, **options)
-        self._text(1.42, 1, place, short(value), color=INK, ha="right", fontweight="bold", **options)
+        self._text(
+            1.42, 1, place, resolved(value, error), color=INK, ha="right", fontweight="bold", **options
+        )
         self._text(1.5, 1, place, spelt_error(error), color=INK, **options)
         self._text(2.25, 1, place, words(verdict), color=_shade(verdict), **options)
 
@@ -209,12 +211,18 @@ def _profile(axes, known: Uncertainty, row: Parameter, truth, target_color, best
         axes.set_xlim(ends)
     axes.set_xlabel(with_unit(row.name, row.unit))
     axes.set_ylabel("lowest loss")
-    axes.set_title(_spelt_interval(lower, upper), fontsize=8, fontweight="normal")
+    axes.set_title(f"95 %: {spelt_interval(lower, upper)}", fontsize=8, fontweight="normal")
 
 
-def _spelt_interval(lower: float, upper: float) -> str:
-    """Spell the 95 % interval of a profile."""
-    left, right = (
-        ("no limit" if np.isinf(end) else "beyond" if np.isnan(end) else short(end)) for end in (lower, upper)
+def spelt_interval(lower: float, upper: float) -> str:
+    """Spell the 95 % interval of a profile.
+
+    >>> spelt_interval(-59.9871, -59.9522), spelt_interval(float("-inf"), 2.0)
+    ('−59.987 … −59.952', 'no limit … 2')
+    """
+    width = (upper - lower) / 4
+    ends = (
+        "no limit" if np.isinf(end) else "beyond" if np.isnan(end) else resolved(end, width)
+        for end in (lower, upper)
     )
-    return f"95 %: {left} … {right}"
+    return " … ".join(ends)

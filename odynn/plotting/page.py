@@ -23,7 +23,8 @@ from odynn.plotting.certainty import certainty, uncertainty_rows
 from odynn.plotting.summary import summarise
 from odynn.plotting.tables import parameter_table, score_table, uncertainty_table
 
-_KNOWN_FIGURES = ("traces", "waterfall", "parameters", "history", "details", "uncertainty", "information")
+_KNOWN_FIGURES = ("traces", "waterfall", "parameters", "history", "details")
+_FIGURES_OF_ERRORS = ("uncertainty", "information")
 _KNOWN_TABLES = ("parameters", "scores", "uncertainty")
 _VERDICT_WORDS = (
     ("determined", "Determined", f"spread up to {100 * measures.LOOSE:.0f} % of the bounds"),
@@ -89,6 +90,7 @@ def report(
     table = parameter_table(fit, target, number) if table is None else table
     scores = score_table(best) if scores is None else scores
     loss_unit = fit.units.get("loss", "1")
+    known_figures = _KNOWN_FIGURES + (() if uncertainty is None else _FIGURES_OF_ERRORS)
     page = {
         "experiment": experiment,
         "model": str(settings.get("model", "")),
@@ -103,7 +105,7 @@ def report(
         "pictures": {
             name: _picture(path, alternative(name, summary, target, fit)) for name, path in figures.items()
         },
-        "more_figures": [name for name in figures if name not in _KNOWN_FIGURES],
+        "more_figures": [name for name in figures if name not in known_figures],
         "parameters": parameter_rows(table, fit),
         "scores": score_rows(scores, best, summary),
         "more_tables": {name: plain_rows(more) for name, more in tables.items() if name not in _KNOWN_TABLES},
