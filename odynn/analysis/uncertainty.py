@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.special import chdtri, expit, ndtri
+from scipy.special import chdtri, expit, logit, ndtri
 
 from odynn.analysis.information import LEVEL, Information, correlation_time, information
 from odynn.analysis.profiles import Profiles, likelihood_profiles
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 DETERMINED = 0.1
 WEAKLY_DETERMINED = 0.5
 INTERVAL = float(ndtri(0.5 + LEVEL / 2))
-# Values are not moved inside further than this share of their range: they are looked at where they are.
-_MARGIN = 1e-9
+# A value on a bound has no finite point: it is moved inside by this share of the range.
+_INSIDE = 1e-9
 
 
 def estimated_uncertainty(settings: Mapping, target: Target, fit: Fit, threads: int = 1) -> Uncertainty:
@@ -56,7 +56,7 @@ def estimated_uncertainty(settings: Mapping, target: Target, fit: Fit, threads: 
     training = target.select(target.train)
     problem = experiment_problem(settings, training, starts, threads)
     base = np.array(list(best.values.values()), dtype=float)
-    u = problem.points(base, margin=_MARGIN)
+    u = _points(problem.transform.parameters, best)
     H, g, loss = problem.normal_equations(u, base)
     simulator = Simulator(experiment_dynamics(settings), threads)
     traces = simulator.traces(best.values, training.stimulus, training.initial)
@@ -81,7 +81,7 @@ def estimated_uncertainty(settings: Mapping, target: Target, fit: Fit, threads: 
     equal = first.loss + (unit * chdtri(first.theory.rank, 1 - LEVEL) if first.theory.rank else 0.0)
     names = [name for name in options["profiles"] if name in problem.transform.parameters]
     profiles = None
-    if names:
+    if names and first.theory.rank and first.theory.variance > 0:
         profiles = likelihood_profiles(
             problem,
             u[:, :1],
@@ -107,6 +107,23 @@ def residual_traces(loss: Loss, traces: Mapping[str, np.ndarray], target: Target
     """
     observed = {state: np.asarray(trace, dtype=float)[..., None] for state, trace in target.observed.items()}
     return loss.residuals(traces, observed)
+
+
+def _points(rows: Mapping[str, Parameter], fit: Fit) -> np.ndarray:
+    """Return the points u, [free, start], where a fit has its values, not moved away from the bounds."""
+    shares = [
+        np.clip(_share(row, np.asarray(fit.values[name], dtype=float)), _INSIDE, 1 - _INSIDE)
+        for name, row in rows.items()
+    ]
+    return logit(np.array(shares).reshape(len(rows), len(fit.ids)))
+
+
+def _share(row: Parameter, values: np.ndarray) -> np.ndarray:
+    """Return positions between the bounds, 0 to 1 on the parameter's own scale."""
+    lower, upper = row.bounds
+    if row.scale == "log":
+        return np.log(values / lower) / np.log(upper / lower)
+    return (values - lower) / (upper - lower)
 
 
 class _Point:
@@ -145,13 +162,8 @@ def _equally_good(fit: Fit, limit: float) -> tuple[int, dict[str, float]]:
     good[0] = True  # its own loss in float64 can differ in the last bits
     spreads = {}
     for name, row in fit.parameters.items():
-        values = np.asarray(fit.values[name], dtype=float)[good]
-        values = (
-            np.log(values) / np.log(row.bounds[1] / row.bounds[0])
-            if row.scale == "log"
-            else (values / (row.bounds[1] - row.bounds[0]))
-        )
-        spreads[name] = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
+        shares = _share(row, np.asarray(fit.values[name], dtype=float)[good])
+        spreads[name] = float(np.std(shares, ddof=1)) if len(shares) > 1 else np.nan
     return int(good.sum()), spreads
 
 

@@ -20,8 +20,8 @@ class Problem:
 
     Attributes:
         names: parameters of the model.
-        loss: what is minimised.
         transform: between values and points.
+        loss: what is minimised.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class Problem:
         values[self._free] = self.transform.forward(u)
         return values
 
-    def points(self, values: np.ndarray, **margin: float) -> np.ndarray:
-        """Return the points u [free, start] of all parameters [parameter, start]; see the transform."""
-        return self.transform.inverse(values[self._free], **margin)
+    def points(self, values: np.ndarray) -> np.ndarray:
+        """Return the points u [free, start] of all parameters [parameter, start]."""
+        return self.transform.inverse(values[self._free])
 
     def errors(self, values: np.ndarray, nudge: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Return loss [start] and mean squared error of each observed state [state, start]."""

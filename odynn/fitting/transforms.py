@@ -42,12 +42,12 @@ class Transform:
         values[log] = np.exp(values[log])
         return values
 
-    def inverse(self, values: np.ndarray, margin: float = _MARGIN) -> np.ndarray:
-        """Return the points u [free, start] of values [free, start], moved this far from the bounds."""
+    def inverse(self, values: np.ndarray) -> np.ndarray:
+        """Return the points u [free, start] of values [free, start]."""
         inside = np.array(values, dtype=float)
         inside[self._log] = np.log(inside[self._log])
         share = (inside - self._lower) / self._width
-        return logit(np.clip(share, margin, 1 - margin))
+        return logit(np.clip(share, _MARGIN, 1 - _MARGIN))
 
     def slope(self, u: np.ndarray) -> np.ndarray:
         """Return dθ/du, [free, start]."""
