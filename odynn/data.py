@@ -253,6 +253,7 @@ class Fit:
             a start has stopped.
         stage: [iteration] number of the stage that an iteration belongs to.
         units: unit of each state in ``rmse_train`` and of the loss.
+        loss_parts: name of each term of the loss to [start], what it adds to ``loss``.
     """
 
     ids: np.ndarray
@@ -269,9 +270,10 @@ class Fit:
     history: np.ndarray
     stage: np.ndarray
     units: Mapping[str, str]
+    loss_parts: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     _PER_START: ClassVar = ("ids", "start_loss", "loss", "status", "cause", "iterations")
-    _PER_START_MAPS: ClassVar = ("start_values", "values", "rmse_train", "rmse_test")
+    _PER_START_MAPS: ClassVar = ("start_values", "values", "rmse_train", "rmse_test", "loss_parts")
 
     def take(self, places: np.ndarray) -> "Fit":
         """Return the fit with the starts at these places of the start axis, in this order."""
@@ -337,8 +339,6 @@ class Uncertainty:
             where the data say nothing.
         directions: parameter name to [direction, start], its component of each unit vector.
         correlations: parameter name to [parameter, start], with every other free parameter.
-        truth_distances: parameter name to [start], (value - truth) / corrected error on the
-            parameter's scale; None where the truth is not known.
         equal_loss: largest loss that the data do not tell from that of the best start (likelihood
             ratio, 95 %).
         equal_starts: number of starts of the fit up to that loss.
@@ -353,6 +353,8 @@ class Uncertainty:
         profile_upper: the upper end.
         profile_loss: the loss at the ends of these intervals; NaN without profiles.
         units: of "loss" and "noise".
+        truth_distances: parameter name to [start], (value - truth) / corrected error on the
+            parameter's scale; None where the truth is not known.
     """
 
     ids: np.ndarray
@@ -371,7 +373,6 @@ class Uncertainty:
     eigenvalues: np.ndarray
     directions: Mapping[str, np.ndarray]
     correlations: Mapping[str, np.ndarray]
-    truth_distances: Mapping[str, np.ndarray] | None
     equal_loss: float
     equal_starts: float
     equal_spreads: Mapping[str, float]
@@ -382,3 +383,4 @@ class Uncertainty:
     profile_upper: Mapping[str, float]
     profile_loss: float
     units: Mapping[str, str]
+    truth_distances: Mapping[str, np.ndarray] | None = None

@@ -284,11 +284,13 @@ def plot_results(
     wanted, found, runs = storage.read_target(target), storage.read_fit(fit), storage.read_best(best)
     known = storage.read_uncertainty(uncertainty)
     plot, number = settings["plot"], settings["best"]["number"]
+    # Weights of mean squared errors are those of the short form; those of terms are of other things.
+    weights = settings["loss"] if isinstance(settings["loss"], Mapping) else None
     lines = {"target_color": plot["target_color"]}
     shades = {"color_map": plot["color_map"]}
     drawn = {
         "traces": plotting.traces(wanted, runs, **lines, **shades),
-        "waterfall": plotting.waterfall(found, wanted, weights=settings["loss"]),
+        "waterfall": plotting.waterfall(found, wanted, weights=weights),
         "parameters": plotting.parameters(found, wanted, number, **lines, **shades),
         "history": plotting.history(found, **shades),
         "details": plotting.details(wanted, runs, **lines),

@@ -15,9 +15,10 @@ from scipy.special import chdtri, expit, logit, ndtri
 
 from odynn.analysis.information import LEVEL, Information, correlation_time, information
 from odynn.analysis.profiles import Profiles, likelihood_profiles
-from odynn.data import Fit, Parameter, Starts, Status, Target, Uncertainty, Verdict
-from odynn.fitting.evaluation import experiment_problem
-from odynn.fitting.losses import Loss
+from odynn.analysis.residuals import Residuals, residuals_of
+from odynn.data import Fit, Parameter, Status, Target, Uncertainty, Verdict
+from odynn.fitting.losses import Loss, make_loss
+from odynn.fitting.problem import Problem
 from odynn.simulation.dynamics import experiment_dynamics
 from odynn.simulation.simulator import Simulator
 
@@ -51,34 +52,41 @@ def estimated_uncertainty(settings: Mapping, target: Target, fit: Fit, threads: 
         log.warning("every start diverged: there is no point whose uncertainty could be told")
         return _joined(fit, target, [], None, np.nan, (0, {}))
     best = fit.take(usable)
-    starts = Starts(best.ids, best.values, best.parameters)
     settings = {**settings, "precision": "float64"}
     training = target.select(target.train)
-    problem = experiment_problem(settings, training, starts, threads)
+    loss = make_loss(settings["loss"])
+    if loss.per_sweep:
+        log.warning("terms of the loss that give no residuals are left out of the uncertainty")
+        loss = Loss(loss.elementwise)
+    dynamics = experiment_dynamics(settings)
+    problem = Problem(dynamics, training, loss, best.parameters, len(best.ids), threads)
     base = np.array(list(best.values.values()), dtype=float)
     u = _points(problem.transform.parameters, best)
-    H, g, loss = problem.normal_equations(u, base)
-    simulator = Simulator(experiment_dynamics(settings), threads)
-    traces = simulator.traces(best.values, training.stimulus, training.initial)
-    residuals = residual_traces(problem.loss, traces, training)
+    if loss.terms:
+        H, g, squares = problem.normal_equations(u, base)
+        traces = Simulator(dynamics, threads).traces(best.values, training.stimulus, training.initial)
+        residuals = residuals_of(loss, traces, training)
+    else:
+        H, g, squares = (np.full(shape, np.nan) for shape in ((len(u), *u.shape), u.shape, u.shape[1]))
+        residuals = Residuals([], 0, 1.0)
     bounded = problem.transform.bounded(u)
     samples = training.stimulus.size  # that the normal equations were divided by
-    number = sum(series[..., 0].size for series in residuals)
     found = []
     for place in range(len(usable)):
         finite = np.isfinite(H[..., place]).all() and np.isfinite(g[:, place]).all()
         theory = information(
             samples * (H[..., place] if finite else np.zeros_like(H[..., place])),
             samples * (g[:, place] if finite else np.zeros_like(g[:, place])),
-            samples * loss[place],
-            number,
+            samples * squares[place],
+            residuals.number,
             ~bounded[:, place] & finite,
         )
-        time = correlation_time([series[..., place] for series in residuals])
-        found.append(_Point(theory, u[:, place], bounded[:, place], float(loss[place]), number, time))
+        time = correlation_time([series[..., place] for series in residuals.series])
+        found.append(_Point(theory, u[:, place], bounded[:, place], float(squares[place]), residuals, time))
     first = found[0]
     unit = first.theory.variance * first.correlation_time / samples  # of the loss, per unit of chi-squared
-    equal = first.loss + (unit * chdtri(first.theory.rank, 1 - LEVEL) if first.theory.rank else 0.0)
+    rise = unit * chdtri(first.theory.rank, 1 - LEVEL) if first.theory.rank else 0.0
+    equal = float(best.loss[0]) + rise
     names = [name for name in options["profiles"] if name in problem.transform.parameters]
     profiles = None
     if names and first.theory.rank and first.theory.variance > 0:
@@ -90,23 +98,11 @@ def estimated_uncertainty(settings: Mapping, target: Target, fit: Fit, threads: 
             points=options["points"],
             width=options["width"],
             samples=samples,
-            residuals=number,
+            residuals=residuals.number,
             correlation_time=first.correlation_time,
         )
     log.info("the data determine %d of %d directions at all, at the best start", first.theory.rank, len(u))
-    return _joined(best, target, found, profiles, float(equal), _equally_good(fit, equal))
-
-
-def residual_traces(loss: Loss, traces: Mapping[str, np.ndarray], target: Target) -> list[np.ndarray]:
-    """Return the residuals of a loss over time, one [time, sweep, start] for each that it has.
-
-    Args:
-        loss: the loss.
-        traces: state name to [time, sweep, start].
-        target: the sweeps that were simulated.
-    """
-    observed = {state: np.asarray(trace, dtype=float)[..., None] for state, trace in target.observed.items()}
-    return loss.residuals(traces, observed)
+    return _joined(best, target, found, profiles, equal, _equally_good(fit, equal))
 
 
 def _points(rows: Mapping[str, Parameter], fit: Fit) -> np.ndarray:
@@ -129,9 +125,12 @@ def _share(row: Parameter, values: np.ndarray) -> np.ndarray:
 class _Point:
     """Linear theory at one start; errors also as shares of the bounds, on each parameter's own scale."""
 
-    def __init__(self, theory: Information, u, bounded, loss: float, samples: int, correlation_time: float):
+    def __init__(
+        self, theory: Information, u, bounded, loss: float, residuals: Residuals, correlation_time: float
+    ):
         self.theory, self.bounded, self.loss = theory, bounded, loss
-        self.samples, self.correlation_time = samples, correlation_time
+        self.samples, self.noise = residuals.number, (theory.variance / residuals.scale) ** 0.5
+        self.correlation_time = correlation_time
         self.naive = expit(u) * expit(-u) * theory.errors
         self.corrected = self.naive * correlation_time**0.5
 
@@ -199,7 +198,7 @@ def _joined(
         ]
         verdicts[name] = np.array(judged, dtype=np.int8)
     corrected = {name: error * widths[name] for name, error in named(lambda point: point.corrected).items()}
-    state_units = [best.units[state] for state in best.rmse_train]
+    unit = best.units["loss"]
     return Uncertainty(
         ids=best.ids[:number],
         parameters=rows,
@@ -208,7 +207,7 @@ def _joined(
         samples=column(lambda point: point.samples, int),
         effective_samples=column(lambda point: point.samples / point.correlation_time),
         rank=column(lambda point: point.theory.rank, int),
-        noise=column(lambda point: point.theory.variance**0.5),
+        noise=column(lambda point: point.noise),
         decrement=column(lambda point: point.theory.decrement),
         scaled_errors=named(lambda point: point.theory.errors),
         naive_errors={name: part * widths[name] for name, part in named(lambda point: point.naive).items()},
@@ -227,7 +226,7 @@ def _joined(
         profile_lower={} if profiles is None else profiles.lower,
         profile_upper={} if profiles is None else profiles.upper,
         profile_loss=np.nan if profiles is None else profiles.limit,
-        units={"loss": best.units["loss"], "noise": state_units[0] if len(state_units) == 1 else "1"},
+        units={"loss": unit, "noise": unit[1:-2] if unit.endswith(")²") else "1"},
     )
 
 

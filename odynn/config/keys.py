@@ -142,17 +142,17 @@ def complete(node: Mapping, value: Any) -> tuple[Any, list[tuple[tuple, Mapping]
                     elif child.get("needed"):
                         missing.append(((*path, key), child))
                 if isinstance(part.get("additionalProperties"), dict):
-                    for key in sorted(value):
+                    for key in sorted(set(value) - set(result)):
                         result[key] = fill(part["additionalProperties"], value[key], (*path, key))
             return result
         for part in parts(node, value):
             if isinstance(value, list) and "items" in part:
                 return [fill(part["items"], item, (*path, place)) for place, item in enumerate(value)]
             kinds = part.get("type", ())
-            if isinstance(value, int | float) and "number" in kinds:
-                return float(value)
-            if isinstance(value, float) and "integer" in kinds:
+            if isinstance(value, float) and "integer" in kinds and value.is_integer():
                 return int(value)
+            if isinstance(value, int | float) and "number" in kinds and "integer" not in kinds:
+                return float(value)
         return value
 
     return fill(node, value, ()), missing

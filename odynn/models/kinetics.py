@@ -40,6 +40,17 @@ def sigmoid(x: Values) -> Values:
     return np.where(x >= 0, 1.0, decayed) / (1.0 + decayed)
 
 
+def softplus(x: Values) -> Values:
+    """log(1 + exp(x)), a soft max(x, 0), without overflow in value or gradient.
+
+    >>> float(softplus(0.0)) == np.log(2)
+    True
+    """
+    if is_tensor(x):
+        return sys.modules["tensorflow"].math.softplus(x)
+    return np.logaddexp(0.0, x)
+
+
 def where(condition: Values, yes: Values, no: Values) -> Values:
     """Elementwise choice."""
     if is_tensor(condition, yes, no):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from odynn.data import Best, Fit
+from odynn.plotting import measures
 from odynn.plotting.spelling import score, short, with_unit
 from odynn.plotting.summary import Summary
 
@@ -91,6 +92,24 @@ def _parameter_cell(key: str, row: Mapping) -> Cell:
         ends = dict.fromkeys((short(row[first]), short(row[last])))
         return Cell(" … ".join(ends), note=note, mark="quiet")
     return Cell(short(row[key]), mark="strong" if key == "best" else "")
+
+
+def loss_rows(fit: Fit) -> Table | None:
+    """Return what each term adds to the loss of the best start; None where there is but one term."""
+    if len(fit.loss_parts) < 2 or not measures.usable(fit).any():
+        return None
+    best = measures.ranking(fit)[0]
+    unit, total = fit.units.get("loss", "1"), float(fit.loss[best])
+    headers = [Cell("term", "head"), Cell(with_unit("loss", unit)), Cell("share")]
+    rows = [
+        [
+            Cell(name, "head"),
+            Cell(short(float(column[best]))),
+            Cell(f"{100 * column[best] / total:.0f} %" if total > 0 else ""),
+        ]
+        for name, column in fit.loss_parts.items()
+    ]
+    return Table(headers, rows, [[Cell("loss", "head"), Cell(short(total)), Cell("")]])
 
 
 def score_rows(scores: pd.DataFrame, best: Best, summary: Summary) -> Table:

@@ -52,7 +52,8 @@ def _judged(known: Uncertainty) -> list[str]:
     lost = _names(known, Verdict.NOT_ASSESSED)
     if len(lost) == count:
         return [
-            "The sensitivities at the best fit are not finite, so that nothing can be said of its parameters."
+            "Nothing can be said of the parameters: the loss has no residuals, or their derivatives at "
+            "the best fit are not finite."
         ]
     parts = [f"The data determine {len(sure)} of {count} parameters{f' ({_some(sure)})' if sure else ''}"]
     parts.append(f"{len(weak)} weakly{f' ({_some(weak)})' if weak else ''}")

@@ -18,7 +18,7 @@ from odynn.data import Best, Fit, Target, Uncertainty
 from odynn.errors import OdynnError
 from odynn.plotting import measures
 from odynn.plotting.captions import alternative, captions, described, tiles
-from odynn.plotting.cells import Table, parameter_rows, plain_rows, score_rows
+from odynn.plotting.cells import Table, loss_rows, parameter_rows, plain_rows, score_rows
 from odynn.plotting.certainty import certainty, uncertainty_rows
 from odynn.plotting.summary import summarise
 from odynn.plotting.tables import parameter_table, score_table, uncertainty_table
@@ -108,6 +108,7 @@ def report(
         "more_figures": [name for name in figures if name not in known_figures],
         "parameters": parameter_rows(table, fit),
         "scores": score_rows(scores, best, summary),
+        "loss_parts": loss_rows(fit),
         "more_tables": {name: plain_rows(more) for name, more in tables.items() if name not in _KNOWN_TABLES},
         "certainty": [] if uncertainty is None else certainty(uncertainty),
         "uncertainty": None if uncertainty is None else _errors(uncertainty, target),

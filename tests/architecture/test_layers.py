@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "models": BASE | {"plotting"},
     "recordings": BASE,
     "simulation": BASE | {"models"},
-    "config": BASE | {"models", "recordings"},
+    "config": BASE | {"models", "recordings", "fitting"},
     "fitting": BASE | {"models", "simulation"},
     "analysis": BASE | {"models", "simulation", "fitting"},
 }

@@ -21,6 +21,7 @@ USER = '''
 import numpy as np
 
 from odynn.data import Parameter
+from odynn.fitting.losses import SweepTerm
 from odynn.models.equations import Current, Membrane
 from odynn.models.kinetics import stack
 from odynn.models.model import BioNeuron
@@ -50,6 +51,13 @@ class Idle(BioNeuron):
     def step(self, X, i):
         P = self._param
         return stack([X[0] + self.dt * (i - P["g_L"] * (X[0] - P["E_L"])) / 8.0 + 0.0 * P["idle"]])
+
+
+class Peak(SweepTerm):
+    """A number a sweep, and no residual."""
+
+    def values(self, traces):
+        return traces["V"].max(axis=0)
 
 
 class Broken(Idle):
@@ -375,3 +383,35 @@ def test_the_information_of_degenerate_problems():
     assert np.isnan(few.errors).all()
     perfect = information(np.eye(2), np.zeros(2), 0.0, 10, np.array([True, True]))
     np.testing.assert_array_equal(perfect.errors, 0.0)
+
+
+def test_terms_without_residuals_are_left_out(user, noisy):
+    target, fit = noisy
+    peak = {"kind": f"{user}:Peak", "weight": 0.5}
+    squared = {"kind": "squared_error", "state": "V", "weight": 2.0}
+    plain = estimated_uncertainty({**SETTINGS, "uncertainty": OPTIONS}, target, fit)
+    both = estimated_uncertainty({**SETTINGS, "loss": [squared, peak], "uncertainty": OPTIONS}, target, fit)
+    for name in TRUTH:
+        # A weight changes nothing, since the noise is estimated too.
+        np.testing.assert_allclose(both.naive_errors[name], plain.naive_errors[name], rtol=1e-8)
+    assert both.noise[0] == pytest.approx(plain.noise[0])
+    alone = estimated_uncertainty({**SETTINGS, "loss": [peak], "uncertainty": OPTIONS}, target, fit)
+    assert {verdicts[0] for verdicts in alone.verdicts.values()} == {Verdict.NOT_ASSESSED}
+
+
+def test_only_samples_that_count_are_counted(noisy):
+    target, fit = noisy
+    half = [{"kind": "squared_error", "state": "V", "windows": [[0, 60]]}]
+    known = estimated_uncertainty({**SETTINGS, "loss": half, "uncertainty": OPTIONS}, target, fit)
+    assert known.samples[0] == 2 * 60
+    assert known.noise[0] == pytest.approx(NOISE, rel=0.2)
+    short = replace(
+        target,
+        time=target.time[:60],
+        stimulus=target.stimulus[:60],
+        observed={"V": target.observed["V"][:60]},
+    )
+    same = estimated_uncertainty({**SETTINGS, "uncertainty": OPTIONS}, short, fit)
+    for name in TRUTH:
+        np.testing.assert_allclose(known.naive_errors[name], same.naive_errors[name], rtol=1e-8)
+    assert known.noise[0] == pytest.approx(same.noise[0])
