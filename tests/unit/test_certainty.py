@@ -171,7 +171,7 @@ def test_what_is_said():
     )
     assert "about 3 standard errors away" in " ".join(certainty(make(decrement=np.array([9.0]))))
     lost = {name: np.array([Verdict.NOT_ASSESSED], "i1") for name in ROWS}
-    assert "nothing can be said" in certainty(make(verdicts=lost))[0]
+    assert "Nothing can be said" in certainty(make(verdicts=lost))[0]
     assert certainty(none_left()) == [
         "Every start diverged: there is no fit whose parameters could be judged."
     ]

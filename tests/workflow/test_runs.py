@@ -134,7 +134,7 @@ def test_more_starts_fit_the_new_ones_alone(finished):
         ({"starts": {"seed": 4}}, {**dict.fromkeys(SHARDED, 2), **AFTER_A_FIT}),
         ({"dt": 0.5}, {"make_target": 1, "simulate_starts": 2, "fit": 2, **AFTER_A_FIT}),
     ],
-    ids=["plot", "best", "fit", "parameters", "seed", "dt"],
+    ids=["plot", "best", "uncertainty", "fit", "parameters", "seed", "dt"],
 )
 def test_a_changed_setting_runs_what_reads_it(finished, change, jobs):
     finished.change(**change)
@@ -150,6 +150,13 @@ def test_several_changes_at_once_miss_nothing(finished):
     ("path", "old", "new", "runs", "stays"),
     [
         ("odynn/plotting/fits.py", "import ", "CHANGED = 1\nimport ", {"plot_results", "report"}, {"fit"}),
+        (
+            "odynn/analysis/information.py",
+            "import ",
+            "CHANGED = 1\nimport ",
+            {"uncertainty", "plot_results", "report"},
+            {"fit", "simulate_best"},
+        ),
         ("odynn/models/leaky.py", "0.1,", "0.11,", {"fit", "merge_fits", "report"}, set()),
         ("config/mine.py", "0.2}", "0.3}", {"fit", "merge_fits", "report"}, set()),
         ("odynn/models/celegans.py", "import ", "CHANGED = 1\nimport ", set(), {"fit", "plot_results"}),
@@ -161,7 +168,7 @@ def test_several_changes_at_once_miss_nothing(finished):
             {"fit", "plot_results"},
         ),
     ],
-    ids=["plotting", "library model", "own model", "another model", "docstring"],
+    ids=["plotting", "information", "library model", "own model", "another model", "docstring"],
 )
 def test_edited_code_runs_what_uses_it(finished, path, old, new, runs, stays):
     text = (finished.folder / path).read_text("utf-8")
