@@ -8,7 +8,7 @@ import pandas as pd
 from odynn.data import Uncertainty, Verdict
 from odynn.plotting.cells import Cell, Table
 from odynn.plotting.intervals import spelt_interval, words
-from odynn.plotting.spelling import measure, resolved, short
+from odynn.plotting.spelling import measure, resolved, score, short
 
 _LISTED = 12
 # Correlations that are named, and how many at most.
@@ -88,10 +88,11 @@ def _residuals(known: Uncertainty) -> list[str]:
 
 
 def _convergence(known: Uncertainty) -> list[str]:
-    if not known.decrement[0] > 1:
+    distance = (known.decrement[0] * known.effective_samples[0] / known.samples[0]) ** 0.5
+    if not distance > 1:
         return []
     return [
-        f"The fit had not quite arrived: the minimum is about {short(known.decrement[0] ** 0.5, 2)} standard "
+        f"The fit had not quite arrived: the minimum is about {short(distance, 2)} standard "
         "errors away in the loosely determined directions. A smaller tolerance and more iterations would "
         "get there."
     ]
@@ -104,7 +105,7 @@ def _directions(known: Uncertainty) -> list[str]:
         return []
     total = int(np.isfinite(spectrum).sum())
     decades = np.log10(seen[0] / seen[-1])
-    unseen = f", and {total - len(seen)} are not seen at all" if len(seen) < total else ""
+    unseen = f"; {total - len(seen)} not seen at all" if len(seen) < total else ""
     return [
         f"Of {total} directions in the space of parameters, {int((seen > 1).sum())} are determined more "
         f"sharply than by the bounds{unseen}. The information in them spans {decades:.0f} powers of ten."
@@ -123,13 +124,18 @@ def _pairs(known: Uncertainty) -> list[str]:
     if not found:
         return []
     pairs = [
-        f"{names[two]} and {names[one]} ({short(matrix[one, two])})" for _, one, two in sorted(found)[:_PAIRS]
+        f"{names[two]} and {names[one]} ({_correlation(matrix[one, two])})"
+        for _, one, two in sorted(found)[:_PAIRS]
     ]
     more = f", and {len(found) - _PAIRS} more pairs" if len(found) > _PAIRS else ""
     return [
         f"These can make up for each other (correlation of their estimates): {', '.join(pairs)}{more}. "
         "Hold one of a pair fixed if it is known from elsewhere, or add sweeps that tell them apart."
     ]
+
+
+def _correlation(value: float) -> str:
+    return f"{'−' if value < 0 else ''}{score(abs(value))}"
 
 
 def _truth(known: Uncertainty) -> list[str]:

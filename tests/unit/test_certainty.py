@@ -163,13 +163,14 @@ def test_what_is_said():
     assert "5 starts fit equally well" in said and "4.4 mV²" in said
     assert "standard deviation 2 mV" in said
     assert "400 of them are worth about 100 independent ones, and the errors are 2.0 times" in said
-    assert "C_m and g_L (−0.99)" in said
+    assert "C_m and g_L (−0.990)" in said
     assert "not quite arrived" not in said
     assert "for 1 of the 1 parameters" in said
     assert "white noise with a standard deviation" in " ".join(
         certainty(make(effective_samples=np.array([390.0])))
     )
-    assert "about 3 standard errors away" in " ".join(certainty(make(decrement=np.array([9.0]))))
+    # Of correlated residuals, four in a row count as one.
+    assert "about 3 standard errors away" in " ".join(certainty(make(decrement=np.array([36.0]))))
     lost = {name: np.array([Verdict.NOT_ASSESSED], "i1") for name in ROWS}
     assert "Nothing can be said" in certainty(make(verdicts=lost))[0]
     assert certainty(none_left()) == [
