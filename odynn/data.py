@@ -218,7 +218,7 @@ class Simulated:
 
     Attributes:
         ids: [start].
-        loss: [start] weighted mean squared error; not finite where the trace is not.
+        loss: [start] the experiment's loss; not finite where the trace is not.
         rmse: state name to [start], in the state's unit.
         status: [start] NOT_FITTED or DIVERGED.
     """

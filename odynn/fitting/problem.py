@@ -61,7 +61,7 @@ class Problem:
         self._others: dict[str, Problem] = {}
 
     def minimising(self, loss: Mapping | Sequence[Mapping]) -> "Problem":
-        """Return the same problem with another loss, compiled once for equal ones.
+        """Return the same problem with another loss, compiled once for equal ones; itself for its own.
 
         Args:
             loss: its settings, see ``make_loss``.
@@ -72,7 +72,9 @@ class Problem:
         key = json.dumps(loss, sort_keys=True)
         if key not in self._others:
             dynamics, target, parameters, starts, threads = self._given
-            self._others[key] = Problem(dynamics, target, make_loss(loss), parameters, starts, threads)
+            made = make_loss(loss)
+            same = made == self.loss
+            self._others[key] = self if same else Problem(dynamics, target, made, parameters, starts, threads)
         return self._others[key]
 
     def values(self, u: np.ndarray, base: np.ndarray) -> np.ndarray:
@@ -114,7 +116,10 @@ class Problem:
 
     def losses(self, u: np.ndarray, base: np.ndarray, nudge: float = 0.0) -> np.ndarray:
         """Return the loss, [start]."""
-        return self.errors(self.values(u, base), nudge)[0]
+        values = self.values(u, base)
+        if self.loss.elementwise:
+            return self.errors(values, nudge)[0]
+        return np.sum(list(self._values_per_sweep(values, nudge).values()), axis=0)
 
     def normal_equations(self, u: np.ndarray, base: np.ndarray, nudge: float = 0.0) -> tuple[np.ndarray, ...]:
         """Return JᵀJ [free, free, start], Jᵀr [free, start] and the loss [start]."""

@@ -43,8 +43,8 @@ def sigmoid(x: Values) -> Values:
 def softplus(x: Values) -> Values:
     """log(1 + exp(x)), a soft max(x, 0), without overflow in value or gradient.
 
-    >>> float(softplus(0.0)) == np.log(2)
-    True
+    >>> round(float(softplus(0.0)), 6)
+    0.693147
     """
     if is_tensor(x):
         return sys.modules["tensorflow"].math.softplus(x)

@@ -137,6 +137,7 @@ class TestTermsPerSweep:
         problem, base = make_problem(model, target, self.LOSS), columns(model, 2)
         assert (problem.errors(base)[0] > 0).all()
         u = problem.points(base)
+        np.testing.assert_array_equal(problem.losses(u, base), problem.errors(problem.values(u, base))[0])
         for derivatives in (problem.normal_equations, problem.gradient):
             with pytest.raises(FitError, match="Received: peak, a number for a whole sweep"):
                 derivatives(u, base)
@@ -219,6 +220,7 @@ class TestStagesWithTheirOwnLoss:
         result = fit_stages(problem, u, base, start_loss, [{**self.LM, "loss": own}])
         minimised = problem.minimising(own)
         assert problem.minimising([dict(own[0])]) is minimised
+        assert problem.minimising([{"kind": "squared_error", "weight": 1.0}]) is problem
         # What the history has is the loss of the stage, which the truth makes zero; the loss is the other.
         assert (result.history[-1][np.isfinite(result.history[-1])] < 1e-6).all()
         np.testing.assert_allclose(result.loss, problem.losses(result.u, base), rtol=1e-12)

@@ -1,5 +1,7 @@
 """Losses as they are written: their forms, names, units, what is wrong with them, and a user's own."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -296,6 +298,19 @@ class TestOwnLoss:
         assert (fit.loss <= fit.start_loss).all()
         table = pd.read_csv(tmp_path / "fit.csv")
         np.testing.assert_allclose(table["loss_Quartic"] + table["loss_squared_error_V"], table["loss"])
+
+        files |= {"best": tmp_path / "best.h5", "page": tmp_path / "report.html"}
+        figures, tables = tmp_path / "figures", tmp_path / "tables"
+        results = files["target"], files["merged"], files["best"]
+        stages.simulate_best(settings("simulate_best"), *results[:2], files["best"])
+        stages.plot_results(settings("plot_results"), *results, figures, tables)
+        stages.report(settings("report"), *results, figures, tables, files["page"])
+        page = files["page"].read_text("utf-8")
+        cells = re.search("Table of the terms of the loss.*?</table>", page, re.DOTALL).group()
+        shares = [int(share) for share in re.findall(r"(\d+) %", cells)]
+        assert "Quartic" in cells and len(shares) == 2
+        assert sum(shares) in (99, 100, 101)
+        assert shares[0] == round(100 * fit.loss_parts["Quartic"][0] / fit.loss[0])
 
         before = storage.read_stamp(fits)["code_fingerprint"]
         own.write_text(OWN.replace("** 2]", "** 3]"))

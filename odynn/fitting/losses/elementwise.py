@@ -22,8 +22,8 @@ class _TraceTerm(ElementwiseTerm):
     Attributes:
         state: name of the state.
         noise: standard deviation of the noise of what is compared, in its unit, by which residuals
-            are divided: half the number of samples times the value is then minus the logarithm of
-            the Gaussian likelihood, but for a constant. None: residuals keep their unit.
+            are divided: half the number of samples that count times the value is then minus the
+            logarithm of the Gaussian likelihood, but for a constant. None: residuals keep their unit.
         windows: [from, to] in ms; only samples inside count. Empty: all.
         except_: [from, to] in ms, such as artefacts; samples inside do not count.
         around_spikes: [before, after] in ms: samples this near to a spike of the recording do not
