@@ -218,7 +218,7 @@ def spelt_interval(lower: float, upper: float) -> str:
     """Spell the 95 % interval of a profile.
 
     >>> spelt_interval(-59.9871, -59.9522), spelt_interval(float("-inf"), 2.0)
-    ('−59.987 … −59.952', 'no limit … 2')
+    ('−59.9871 … −59.9522', 'no limit … 2')
     """
     width = (upper - lower) / 4
     ends = (
