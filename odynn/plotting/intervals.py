@@ -190,7 +190,9 @@ def _profile(axes, known: Uncertainty, row: Parameter, truth, target_color, best
         axes.set_xscale("log")
         log_axis(axes.xaxis)
         if values[seen][-1] < 30 * values[seen][0]:
-            axes.xaxis.set_major_formatter(lambda value, _: short(value))
+            axes.xaxis.set_major_formatter(
+                lambda value, _: resolved(value, (values[seen][-1] - values[seen][0]) / 10)
+            )
             axes.set_xticks(np.geomspace(values[seen][0], values[seen][-1], 4)[1:-1])
     else:
         axes.xaxis.set_major_locator(MaxNLocator(4))
