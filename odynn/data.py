@@ -39,6 +39,16 @@ class Cause(IntEnum):
     HOPELESS = 6
 
 
+class Verdict(IntEnum):
+    """What the data say of a parameter at a fitted point."""
+
+    NOT_ASSESSED = 0
+    DETERMINED = 1
+    WEAKLY_DETERMINED = 2
+    NOT_DETERMINED = 3
+    AT_BOUND = 4
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One row of a model's parameter table.
@@ -299,3 +309,80 @@ class Best:
     units: Mapping[str, str]
     sweeps: np.ndarray
     train: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Uncertainty:
+    """How well the training sweeps determine the free parameters, at each of the best starts.
+
+    The number of starts may be 0, if all diverged. An axis "parameter" or "direction" is as long as
+    there are free parameters; directions are those of the spectrum of the Fisher information, the
+    best determined first. A parameter at a bound is left out of all but its verdict, and is NaN.
+
+    Attributes:
+        ids: [start] best first.
+        parameters: rows of the free parameters.
+        values: parameter name to [start], where the data were linearised.
+        loss: [start] loss there, in float64.
+        samples: [start] number of residuals, N.
+        effective_samples: [start] how many independent residuals those are worth, from their
+            autocorrelation.
+        rank: [start] number of directions that the data determine at all.
+        noise: [start] standard deviation of the residuals, with N - rank degrees of freedom.
+        decrement: [start] by how much the sum of squares would fall, in units of the variance of the
+            noise, at the minimum of the quadratic model: well above 1, the fit had not converged.
+        scaled_errors: parameter name to [start], standard error in the unbounded coordinate of the
+            fit, residuals taken as independent; infinite where the data say nothing.
+        naive_errors: the same in the unit of the parameter.
+        corrected_errors: naive_errors times the root of samples / effective_samples.
+        verdicts: parameter name to [start] Verdict, by the corrected error or by equal_spreads,
+            whichever is larger.
+        eigenvalues: [direction, start] of the Fisher information in the coordinates of the fit; 0
+            where the data say nothing.
+        directions: parameter name to [direction, start], its component of each unit vector.
+        correlations: parameter name to [parameter, start], with every other free parameter.
+        equal_loss: largest loss that the data do not tell from that of the best start (likelihood
+            ratio, 95 %).
+        equal_starts: number of starts of the fit up to that loss.
+        equal_spreads: parameter name to the standard deviation among those starts, in the unit of the
+            parameter, to be compared with its error; NaN for fewer than two.
+        points: [point] numbers of the points of a profile, 0 at the best start, refitted to
+            convergence; empty without profiles.
+        profile_values: parameter name to [point], for each parameter that was profiled.
+        profile_losses: the lowest loss there, all others refitted; NaN where the grid met a bound.
+        profile_lower: lower end of the 95 % interval by the likelihood ratio, for each of them;
+            infinite where the data set no limit up to the bound, NaN where the grid ended first.
+        profile_upper: the upper end.
+        profile_loss: the loss at the ends of these intervals; NaN without profiles.
+        units: of "loss" and "noise".
+        truth_distances: parameter name to [start], (value - truth) / corrected error on the
+            parameter's scale; None where the truth is not known.
+    """
+
+    ids: np.ndarray
+    parameters: Mapping[str, Parameter]
+    values: Mapping[str, np.ndarray]
+    loss: np.ndarray
+    samples: np.ndarray
+    effective_samples: np.ndarray
+    rank: np.ndarray
+    noise: np.ndarray
+    decrement: np.ndarray
+    scaled_errors: Mapping[str, np.ndarray]
+    naive_errors: Mapping[str, np.ndarray]
+    corrected_errors: Mapping[str, np.ndarray]
+    verdicts: Mapping[str, np.ndarray]
+    eigenvalues: np.ndarray
+    directions: Mapping[str, np.ndarray]
+    correlations: Mapping[str, np.ndarray]
+    equal_loss: float
+    equal_starts: float
+    equal_spreads: Mapping[str, float]
+    points: np.ndarray
+    profile_values: Mapping[str, np.ndarray]
+    profile_losses: Mapping[str, np.ndarray]
+    profile_lower: Mapping[str, float]
+    profile_upper: Mapping[str, float]
+    profile_loss: float
+    units: Mapping[str, str]
+    truth_distances: Mapping[str, np.ndarray] | None = None

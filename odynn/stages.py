@@ -235,8 +235,37 @@ def simulate_best(
     storage.write_best(output, best, stamp)
 
 
+def uncertainty(
+    settings: Settings, target: PathLike, fit: PathLike, output: PathLike, threads: int = 1
+) -> None:
+    """Tell how well the training sweeps determine the parameters of the best starts.
+
+    Args:
+        settings: model, solver, dt, loss, uncertainty.
+        target: the target file.
+        fit: the merged fit.
+        output: the file to write.
+        threads: cores to use.
+    """
+    from odynn import provenance, storage
+    from odynn.analysis.uncertainty import estimated_uncertainty
+    from odynn.simulation.device import set_up_device
+
+    log.info("device: %s", set_up_device())
+    wanted, found = storage.read_target(target), storage.read_fit(fit)
+    estimated = estimated_uncertainty(settings, wanted, found, threads)
+    stamp = provenance.stamp("uncertainty", settings, {"target": wanted, "fit": found})
+    storage.write_uncertainty(output, estimated, stamp)
+
+
 def plot_results(
-    settings: Settings, target: PathLike, fit: PathLike, best: PathLike, figures: PathLike, tables: PathLike
+    settings: Settings,
+    target: PathLike,
+    fit: PathLike,
+    best: PathLike,
+    uncertainty: PathLike,
+    figures: PathLike,
+    tables: PathLike,
 ) -> None:
     """Draw the figures and write the tables of an experiment.
 
@@ -245,13 +274,15 @@ def plot_results(
         target: the target file.
         fit: the merged fit.
         best: the file that ``simulate_best`` wrote.
-        figures: folder of traces, waterfall, parameters, history and details, PNG each; and of spikes,
-            where the recording has any.
-        tables: folder of parameters and scores, CSV each.
+        uncertainty: the file that the stage of this name wrote.
+        figures: folder of traces, waterfall, parameters, history, details, uncertainty and information,
+            PNG each; and of spikes, where the recording has any.
+        tables: folder of parameters, scores and uncertainty, CSV each.
     """
     from odynn import plotting, storage
 
     wanted, found, runs = storage.read_target(target), storage.read_fit(fit), storage.read_best(best)
+    known = storage.read_uncertainty(uncertainty)
     plot, number = settings["plot"], settings["best"]["number"]
     # Weights of mean squared errors are those of the short form; those of terms are of other things.
     weights = settings["loss"] if isinstance(settings["loss"], Mapping) else None
@@ -267,12 +298,15 @@ def plot_results(
         "parameters": plotting.parameters(found, wanted, number, **lines, **shades),
         "history": plotting.history(found, **shades),
         "details": plotting.details(wanted, runs, **lines),
+        "uncertainty": plotting.uncertainty(known, wanted, **lines),
+        "information": plotting.information(known),
     }
     for name, figure in drawn.items():
         plotting.save(figure, Path(figures) / f"{name}.png", dpi=plot["dpi"])
     written = {
         "parameters": plotting.parameter_table(found, wanted, number),
         "scores": plotting.score_table(runs),
+        "uncertainty": plotting.uncertainty_table(known, wanted),
     }
     for name, table in written.items():
         storage.atomic_text(Path(tables) / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
@@ -283,6 +317,7 @@ def report(
     target: PathLike,
     fit: PathLike,
     best: PathLike,
+    uncertainty: PathLike,
     figures: PathLike,
     tables: PathLike,
     output: PathLike,
@@ -294,6 +329,7 @@ def report(
         target: the target file.
         fit: the merged fit.
         best: the file that ``simulate_best`` wrote.
+        uncertainty: the file that the stage of this name wrote.
         figures: folder of the figures.
         tables: folder of the tables.
         output: the page to write.
@@ -310,6 +346,7 @@ def report(
         {path.stem: pd.read_csv(path) for path in sorted(Path(tables).glob("*.csv"))},
         settings,
         storage.read_stamp(fit),
+        uncertainty=storage.read_uncertainty(uncertainty),
         folder=Path(output).parent,
     )
     storage.atomic_text(output, page)

@@ -1,1 +1,1 @@
-"""What fits are judged by: ranking, and scores of the free run."""
+"""What fits are judged by: ranking, scores of the free run, how well the data determine the parameters."""

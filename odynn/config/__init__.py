@@ -43,6 +43,7 @@ STAGE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "fit",
         ),
         "simulate_best": ("model", "solver", "dt", "precision", "best"),
+        "uncertainty": ("model", "solver", "dt", "loss", "uncertainty"),
         "plot_results": ("best", "loss", "plot"),
         "report": ("",),
     }

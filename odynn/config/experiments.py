@@ -119,7 +119,8 @@ def _check_experiment(
         return settings, problems
     problems += [Problem(path, text) for path, text in find_conflicts(settings)]
     # Asking for the best 5 of 3 starts is no mistake: the key means "at most".
-    settings["best"]["number"] = min(settings["best"]["number"], settings["starts"]["number"])
+    for key in ("best", "uncertainty"):
+        settings[key]["number"] = min(settings[key]["number"], settings["starts"]["number"])
     problems += [Problem(path, text) for path, text in locate_files(settings, folder)]
     concerned = {problem.path[0] for problem in problems}
     if not concerned & {"model", "parameters"}:

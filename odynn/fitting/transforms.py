@@ -55,7 +55,11 @@ class Transform:
         slope = self._width * share * (1 - share)
         return np.where(self._log[:, None], slope * self.forward(u), slope)
 
-    def at_bound(self, u: np.ndarray) -> np.ndarray:
-        """Return, [start], whether any parameter lies within a thousandth of its range of a bound."""
+    def bounded(self, u: np.ndarray) -> np.ndarray:
+        """Return, [free, start], which parameters lie within a thousandth of their range of a bound."""
         share = expit(u)
-        return np.any((share < _MARGIN) | (share > 1 - _MARGIN), axis=0)
+        return (share < _MARGIN) | (share > 1 - _MARGIN)
+
+    def at_bound(self, u: np.ndarray) -> np.ndarray:
+        """Return, [start], whether any parameter lies that near to a bound."""
+        return self.bounded(u).any(axis=0)

@@ -1,6 +1,6 @@
 """A model's parameter table as an experiment changes it, and the checks that need the model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -104,9 +104,25 @@ def check_experiment(settings: Mapping) -> list[str]:
             _check_names("target.synthetic.parameters", synthetic["parameters"], model)
         except ModelError as error:
             problems.append(str(error))
+    problems += _check_profiles(model, parameters, settings["uncertainty"]["profiles"])
     problems += _check_states(model, synthetic) if synthetic else []
     problems += _check_dt(model, parameters, settings["dt"])
     return problems
+
+
+def _check_profiles(
+    model: type[BioNeuron], parameters: Mapping[str, Parameter], profiles: Sequence[str]
+) -> list[str]:
+    try:
+        _check_names("uncertainty.profiles", profiles, model)
+    except ModelError as error:
+        return [str(error)]
+    return [
+        f"uncertainty.profiles.{name}: only a free parameter has a profile. Received: '{name}', which is "
+        f"held at {parameters[name].default:g} {parameters[name].unit}. Free it, or leave it out here."
+        for name in profiles
+        if not parameters[name].free
+    ]
 
 
 def _check_states(model: type[BioNeuron], synthetic: Mapping) -> list[str]:

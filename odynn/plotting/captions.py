@@ -70,6 +70,10 @@ def alternative(name: str, summary: Summary, target: Target, fit: Fit) -> str:
         f"{len(np.unique(fit.stage))} stages.",
         "details": "Voltage, concentrations, gates, currents and stimulus over time, for the best start on "
         "one sweep.",
+        "uncertainty": f"95 % intervals of {free} free parameters between their bounds, and the verdict on "
+        "each; the numbers are in the table that follows.",
+        "information": "Eigenvalues of the Fisher information on a logarithmic axis, the parameters that its "
+        "first and last direction consist of, and the correlations between the estimates as a matrix.",
     }
     return known.get(name, f"Figure {name}")
 
@@ -115,4 +119,16 @@ def captions(fit: Fit, target: Target, best: Best, summary: Summary) -> dict[str
         "it. Dark dots all over: they do not, and other parameters make up for it.",
         "history": f"Loss after each iteration; a line ends where its start stopped.{nudged}",
         "details": f"What the best fit does inside, on {sweep}. Outward currents are positive.",
+        "uncertainty": "Each parameter between its bounds, on its own scale. The bar is the best value with "
+        "1.96 standard errors on either side, allowing for correlated residuals; the line below it 1.96 "
+        "standard deviations among the starts that fit equally well. By the longer of the two: determined, "
+        "if it takes at most a tenth of the bounds and one error is at most a tenth of the value (where the "
+        "bounds do not change sign); weakly determined, up to a half; else not determined. Standard errors "
+        "are linear theory: where the bar fills its bounds, it says no more than that. Profiles, if there "
+        "are any, hold one parameter and fit all others again; the 95 % interval is where they are below the "
+        "dashed line.",
+        "information": "Directions in the space of parameters, each scaled by its bounds, from the best "
+        "determined to the least: the eigenvalue is one over the squared standard error along it. Parameters "
+        "with large components in the last direction make up for each other, or do nothing. Below: which "
+        "estimates go up and down together.",
     }

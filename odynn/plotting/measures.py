@@ -100,6 +100,12 @@ def position(parameter: Parameter, values) -> np.ndarray:
     return np.where(np.isfinite(places), np.clip(places, 0.0, 1.0), np.nan)
 
 
+def position_error(parameter: Parameter, value: float, error: float) -> float:
+    """Return an error at a value as a share of the bounds, on the parameter's scale; may be infinite."""
+    lower, upper = parameter.bounds
+    return error / (value * np.log(upper / lower) if parameter.scale == "log" else upper - lower)
+
+
 def middle(values) -> tuple[float, float]:
     """Return the ends of the range that 90 % of the values fill; of fewer than 20 values, all of them.
 

@@ -14,16 +14,18 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from odynn.data import Best, Fit, Target
+from odynn.data import Best, Fit, Target, Uncertainty
 from odynn.errors import OdynnError
 from odynn.plotting import measures
 from odynn.plotting.captions import alternative, captions, described, tiles
-from odynn.plotting.cells import feature_rows, loss_rows, parameter_rows, plain_rows, score_rows
+from odynn.plotting.cells import Table, feature_rows, loss_rows, parameter_rows, plain_rows, score_rows
+from odynn.plotting.certainty import certainty, uncertainty_rows
 from odynn.plotting.summary import summarise
-from odynn.plotting.tables import parameter_table, score_table
+from odynn.plotting.tables import parameter_table, score_table, uncertainty_table
 
 _KNOWN_FIGURES = ("traces", "spikes", "waterfall", "parameters", "history", "details")
-_KNOWN_TABLES = ("parameters", "scores")
+_FIGURES_OF_ERRORS = ("uncertainty", "information")
+_KNOWN_TABLES = ("parameters", "scores", "uncertainty")
 _VERDICT_WORDS = (
     ("determined", "Determined", f"spread up to {100 * measures.LOOSE:.0f} % of the bounds"),
     ("loosely determined", "Loosely determined", f"spread up to {100 * measures.UNDETERMINED:.0f} %"),
@@ -48,6 +50,7 @@ def report(
     settings: Mapping,
     stamp: Mapping,
     *,
+    uncertainty: Uncertainty | None = None,
     experiment: str = "",
     folder: str | Path | None = None,
 ) -> str:
@@ -57,12 +60,14 @@ def report(
         target: the recorded traces.
         fit: all starts.
         best: simulations of the best starts.
-        figures: name ("traces", "spikes", "waterfall", "parameters", "history", "details", or any other) to a
-            PNG file, which is copied into the page; a missing name leaves its section out.
+        figures: name ("traces", "spikes", "waterfall", "parameters", "history", "details",
+            "uncertainty", "information", or any other) to a PNG file, which is copied into the page; a missing name
+            leaves its section out.
         tables: "parameters" and "scores" as ``parameter_table`` and ``score_table`` return them (made
             here where missing), and any other.
         settings: the configuration of the experiment.
         stamp: how the results were made: versions, code fingerprint, hashes of inputs.
+        uncertainty: how well the data determine the parameters; None leaves the section out.
         experiment: its name, for the title; "": the name of ``folder``.
         folder: where the results lie, for the lines that read them; None: the folder above that of
             the figures.
@@ -85,6 +90,7 @@ def report(
     table = parameter_table(fit, target, number) if table is None else table
     scores = score_table(best) if scores is None else scores
     loss_unit = fit.units.get("loss", "1")
+    known_figures = _KNOWN_FIGURES + (() if uncertainty is None else _FIGURES_OF_ERRORS)
     page = {
         "experiment": experiment,
         "model": str(settings.get("model", "")),
@@ -99,12 +105,14 @@ def report(
         "pictures": {
             name: _picture(path, alternative(name, summary, target, fit)) for name, path in figures.items()
         },
-        "more_figures": [name for name in figures if name not in _KNOWN_FIGURES],
+        "more_figures": [name for name in figures if name not in known_figures],
         "parameters": parameter_rows(table, fit),
         "scores": score_rows(scores, best, summary),
         "features": feature_rows(scores),
         "loss_parts": loss_rows(fit),
         "more_tables": {name: plain_rows(more) for name, more in tables.items() if name not in _KNOWN_TABLES},
+        "certainty": [] if uncertainty is None else certainty(uncertainty),
+        "uncertainty": None if uncertainty is None else _errors(uncertainty, target),
         "captions": captions(fit, target, best, summary),
         "settings": yaml.safe_dump(
             _plain(settings), sort_keys=False, allow_unicode=True, width=96, default_flow_style=None
@@ -117,6 +125,10 @@ def report(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.from_string(template).render(page)
+
+
+def _errors(uncertainty: Uncertainty, target: Target) -> Table | None:
+    return uncertainty_rows(uncertainty_table(uncertainty, target)) if len(uncertainty.ids) else None
 
 
 def _picture(path: str | Path, alt: str) -> _Picture:

@@ -31,6 +31,18 @@ def short(value: float, digits: int = 3) -> str:
     return f"{sign}{ten}" if mantissa == "1" else f"{sign}{mantissa}×{ten}"
 
 
+def resolved(value: float, error: float) -> str:
+    """Spell a number to two digits of its error, at least to three of its own.
+
+    >>> resolved(-59.98765, 0.018), resolved(1234.5, 500), resolved(2.0, float("inf"))
+    ('−59.988', '1234', '2')
+    """
+    if not (np.isfinite(error) and error > 0 and np.isfinite(value) and value):
+        return short(value)
+    digits = np.floor(np.log10(abs(value))) - np.floor(np.log10(error)) + 2
+    return short(value, int(np.clip(digits, 3, 9)))
+
+
 def power_of_ten(value: float) -> str:
     """Spell a tick of a logarithmic axis; other values than powers of ten get no label.
 

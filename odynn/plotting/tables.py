@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from odynn.data import Best, Fit, Target
+from odynn.data import Best, Fit, Target, Uncertainty, Verdict
 from odynn.plotting import measures
 
 
@@ -82,3 +82,65 @@ def score_table(best: Best) -> pd.DataFrame:
     for name, values in best.scores.items():
         columns[name] = np.asarray(values, dtype=float).reshape(-1)
     return pd.DataFrame(columns)
+
+
+def uncertainty_table(known: Uncertainty, target: Target) -> pd.DataFrame:
+    """Return one row a free parameter, in the order of the model's table.
+
+    Args:
+        known: what is known of the parameters.
+        target: tells the truth where the target is synthetic.
+
+    Returns:
+        ``name``, ``unit``, ``scale``, ``lower`` and ``upper`` bound, ``best``; ``naive_error`` and
+        ``corrected_error`` (standard errors; the second allows for correlated residuals), ``interval``
+        (width of the 95 % interval by the second as a share of the bounds, on the parameter's scale),
+        ``verdict``; ``equal_spread`` (standard deviation among the starts that fit equally well);
+        ``profile_lower`` and ``profile_upper`` (95 % interval by the likelihood ratio); ``truth`` and
+        ``truth_distance`` of the best value in corrected standard errors. What is not known is not a
+        number. No row if every start diverged.
+    """
+    truth = dict(target.truth or {})
+    rows = []
+    for name, row in known.parameters.items() if len(known.ids) else ():
+        value, error = float(known.values[name][0]), float(known.corrected_errors[name][0])
+        distances = known.truth_distances or {}
+        rows.append(
+            {
+                "name": name,
+                "unit": row.unit,
+                "scale": row.scale,
+                "lower": row.bounds[0],
+                "upper": row.bounds[1],
+                "best": value,
+                "naive_error": float(known.naive_errors[name][0]),
+                "corrected_error": error,
+                "interval": 3.92 * measures.position_error(row, value, error),
+                "verdict": Verdict(known.verdicts[name][0]).name.lower(),
+                "equal_spread": known.equal_spreads[name],
+                "profile_lower": known.profile_lower.get(name, np.nan),
+                "profile_upper": known.profile_upper.get(name, np.nan),
+                "truth": truth.get(name, np.nan),
+                "truth_distance": float(distances[name][0]) if name in distances else np.nan,
+            }
+        )
+    return pd.DataFrame(rows, columns=_UNCERTAINTY)
+
+
+_UNCERTAINTY = (
+    "name",
+    "unit",
+    "scale",
+    "lower",
+    "upper",
+    "best",
+    "naive_error",
+    "corrected_error",
+    "interval",
+    "verdict",
+    "equal_spread",
+    "profile_lower",
+    "profile_upper",
+    "truth",
+    "truth_distance",
+)

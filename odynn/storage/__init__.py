@@ -8,11 +8,13 @@ from odynn.storage.files import (
     read_simulated,
     read_starts,
     read_target,
+    read_uncertainty,
     write_best,
     write_fit,
     write_simulated,
     write_starts,
     write_target,
+    write_uncertainty,
 )
 from odynn.storage.merge import concatenate_fits
 from odynn.storage.reader import read_stamp
@@ -32,9 +34,11 @@ __all__ = [
     "read_stamp",
     "read_starts",
     "read_target",
+    "read_uncertainty",
     "write_best",
     "write_fit",
     "write_simulated",
     "write_starts",
     "write_target",
+    "write_uncertainty",
 ]

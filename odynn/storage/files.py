@@ -9,7 +9,7 @@ kind, of a newer version, or that lacks a dataset. ``odynn.storage.schema`` says
 import os
 from collections.abc import Mapping
 
-from odynn.data import Best, Fit, Simulated, Starts, Target
+from odynn.data import Best, Fit, Simulated, Starts, Target, Uncertainty
 from odynn.storage.reader import read
 from odynn.storage.writer import write
 
@@ -64,3 +64,13 @@ def write_best(path: _Path, best: Best, stamp: Mapping | None = None) -> None:
 def read_best(path: _Path) -> Best:
     """Return the free runs of the best starts; states and currents are float32."""
     return read(path, "best")
+
+
+def write_uncertainty(path: _Path, uncertainty: Uncertainty, stamp: Mapping | None = None) -> None:
+    """Write ``uncertainty.h5``: errors, spectrum and correlations of the parameters at the best starts."""
+    write(path, "uncertainty", uncertainty, stamp)
+
+
+def read_uncertainty(path: _Path) -> Uncertainty:
+    """Return the uncertainty of the best starts."""
+    return read(path, "uncertainty")

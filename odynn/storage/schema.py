@@ -9,11 +9,11 @@ from enum import IntEnum
 
 import numpy as np
 
-from odynn.data import Best, Cause, Fit, Parameter, Simulated, Starts, Status, Target
+from odynn.data import Best, Cause, Fit, Parameter, Simulated, Starts, Status, Target, Uncertainty, Verdict
 
 SCHEMA_VERSION = 1
 
-AXES = ("time", "sweep", "start", "iteration")
+AXES = ("time", "sweep", "start", "iteration", "direction", "parameter", "point")
 """The dimension scales, in the order of the axes of every array."""
 
 JSON_ATTRIBUTES = ("inputs", "versions")
@@ -41,9 +41,10 @@ class Item:
         path: the dataset or group, if not called as the field.
         mapping: a group with one dataset for each entry of a mapping.
         table: "units" if names and units are those of the parameter table, "rows" if the datasets
-            also carry its rows as attributes.
+            also carry its rows as attributes, "some" if only some parameters have an entry.
         flags: what the integers mean.
         optional: the field has a default, such as None, and a file may lack the dataset.
+        counts: the field whose entries a dimension without a field counts.
     """
 
     field: str
@@ -57,6 +58,7 @@ class Item:
     table: str = ""
     flags: type[IntEnum] | None = None
     optional: bool = False
+    counts: str = ""
 
     def __post_init__(self):
         object.__setattr__(self, "path", self.path or self.field)
@@ -90,7 +92,33 @@ _TIME = Item("time", ("time",), "f8", "time at the end of each step", "ms")
 _SWEEPS = Item("sweeps", ("sweep",), "i8", "number of the sweep in its source", "1", path="sweep")
 _TRAIN = Item("train", ("sweep",), "?", "whether a fit sees the sweep", "1", flags=Sees)
 _IDS = Item("ids", ("start",), "i8", "number of the start, the same in every stage", "1", path="start")
-_ITERATION = Item("", ("iteration",), "i8", "number of the iteration, over all stages", "1", path="iteration")
+_ITERATION = Item(
+    "",
+    ("iteration",),
+    "i8",
+    "number of the iteration, over all stages",
+    "1",
+    path="iteration",
+    counts="stage",
+)
+_DIRECTION = Item(
+    "",
+    ("direction",),
+    "i8",
+    "number of the direction, the best determined first",
+    "1",
+    path="direction",
+    counts="eigenvalues",
+)
+_PARAMETER = Item(
+    "",
+    ("parameter",),
+    "i8",
+    "number of the free parameter, in the order of parameters",
+    "1",
+    path="parameter",
+    counts="parameters",
+)
 _VALUES = Item("values", ("start",), "f8", "{}", path="parameters", mapping=True, table="rows")
 _START_VALUES = Item(
     "start_values",
@@ -110,9 +138,62 @@ def _loss(field: str, long_name: str, *axes: str, **options) -> Item:
     return Item(field, axes, "f8", long_name, key="loss", **options)
 
 
+def _of_parameters(field: str, axes: tuple[str, ...], long_name: str, **options) -> Item:
+    return Item(field, axes, "f8", long_name, mapping=True, **options)
+
+
 def _states(field: str, axes: tuple[str, ...], dtype: str, long_name: str, **options) -> Item:
     return Item(field, axes, dtype, long_name, key="{}", mapping=True, **options)
 
+
+_UNCERTAINTY = (
+    _IDS,
+    _PARAMETER,
+    _DIRECTION,
+    Item(
+        "points", ("point",), "i8", "number of the point of a profile, 0 at the best start", "1", path="point"
+    ),
+    _VALUES,
+    _loss("loss", "loss on the training sweeps, in float64", "start"),
+    Item("samples", ("start",), "i8", "number of residuals", "1"),
+    Item("effective_samples", ("start",), "f8", "number of independent residuals that they are worth", "1"),
+    Item("rank", ("start",), "i8", "number of directions that the data determine at all", "1"),
+    Item("noise", ("start",), "f8", "standard deviation of the residuals", key="noise"),
+    Item("decrement", ("start",), "f8", "predicted fall of the sum of squares, in noise variances", "1"),
+    _of_parameters(
+        "scaled_errors", ("start",), "standard error of {} in the coordinate of the fit", units="1"
+    ),
+    _of_parameters(
+        "naive_errors", ("start",), "standard error of {}, residuals taken as independent", table="units"
+    ),
+    _of_parameters(
+        "corrected_errors",
+        ("start",),
+        "standard error of {}, corrected for the correlation of the residuals",
+        table="units",
+    ),
+    Item("verdicts", ("start",), "i1", "what the data say of {}", "1", mapping=True, flags=Verdict),
+    Item("eigenvalues", ("direction", "start"), "f8", "eigenvalue of the Fisher information", "1"),
+    _of_parameters("directions", ("direction", "start"), "component of {} in each direction", units="1"),
+    _of_parameters(
+        "correlations", ("parameter", "start"), "correlation of {} with each parameter", units="1"
+    ),
+    _of_parameters(
+        "truth_distances",
+        ("start",),
+        "distance of {} from the truth, in corrected standard errors",
+        units="1",
+        optional=True,
+    ),
+    _loss("equal_loss", "largest loss that the data do not tell from the best"),
+    Item("equal_starts", (), "f8", "number of starts up to that loss", "1"),
+    _of_parameters("equal_spreads", (), "standard deviation of {} among those starts", table="units"),
+    _of_parameters("profile_values", ("point",), "{} held at", table="some"),
+    _of_parameters("profile_losses", ("point",), "lowest loss with {} held", key="loss"),
+    _of_parameters("profile_lower", (), "lower end of the 95 % interval of {}", table="some"),
+    _of_parameters("profile_upper", (), "upper end of the 95 % interval of {}", table="some"),
+    _loss("profile_loss", "loss at the ends of these intervals"),
+)
 
 KINDS = {
     kind.name: kind
@@ -184,6 +265,7 @@ KINDS = {
             ),
             ("units",),
         ),
+        Kind("uncertainty", Uncertainty, "uncertainty", _UNCERTAINTY, ("units",)),
     )
 }
 

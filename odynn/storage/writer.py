@@ -76,7 +76,11 @@ def _write_text(file: h5py.File, path: str, value: object, long_name: str) -> No
 
 
 def _write_item(file: h5py.File, item: Item, container: object) -> None:
-    value = getattr(container, item.field) if item.field else np.arange(1, len(container.stage) + 1)
+    value = (
+        getattr(container, item.field)
+        if item.field
+        else np.arange(1, len(getattr(container, item.counts)) + 1)
+    )
     if value is None and item.optional:
         return
     rows = container.parameters if item.table else {}
@@ -85,9 +89,10 @@ def _write_item(file: h5py.File, item: Item, container: object) -> None:
         dataset = _write_array(file, item, item.path, value)
         _describe(dataset, item, units.get(item.key))
         return
-    if item.table and set(value) != set(rows):
+    if item.table and (set(value) - set(rows) if item.table == "some" else set(value) != set(rows)):
+        entries = "entries only for rows" if item.table == "some" else "one entry for each row"
         raise StorageError(
-            f"{item.field} must have one entry for each row of the parameter table ({listed(rows)}). "
+            f"{item.field} must have {entries} of the parameter table ({listed(rows)}). "
             f"Received: {listed(value) or 'none'}. Add or remove entries until they agree."
         )
     misnamed = [f"{row.name} as {name}" for name, row in rows.items() if row.name != name]
@@ -95,7 +100,7 @@ def _write_item(file: h5py.File, item: Item, container: object) -> None:
         raise StorageError(
             f"parameters must hold each row under its own name. Received: {listed(misnamed)}. Rename them."
         )
-    names = list(rows) if item.table else list(value)
+    names = [name for name in rows if name in value] if item.table else list(value)
     group = file.create_group(item.path)
     group.attrs["names"] = _json(names)
     for name in names:

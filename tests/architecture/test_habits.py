@@ -33,7 +33,7 @@ def test_modules_are_short():
 
 def test_snakefile_and_scripts_are_short():
     assert code_lines(ROOT / "workflow" / "Snakefile") <= 60
-    assert len(SCRIPTS) == 8
+    assert len(SCRIPTS) == 9
     for script in SCRIPTS:
         assert code_lines(script) < 30, script.name
 

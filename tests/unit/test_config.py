@@ -108,6 +108,7 @@ FULL = {
         ],
     },
     "best": {"number": 2},
+    "uncertainty": {"number": 2, "profiles": ["C_m"], "points": 3, "width": 2},
     "plot": {"dpi": 72, "color_map": "magma", "target_color": "#333333"},
 }
 RECORDING = {
@@ -325,6 +326,7 @@ def test_defaults_are_filled_in(folder):
         "loss": {"V": 1.0},
         "fit": {"stages": "default", "hopeless": None},
         "best": {"number": 5},
+        "uncertainty": {"number": 1, "profiles": [], "points": 5, "width": 3.0},
         "plot": {"dpi": 150, "color_map": "viridis", "target_color": "black"},
     }
     recording = check(minimal(target={"file": "aiy.csv"}), folder).experiments["x"]["target"]
@@ -487,8 +489,9 @@ class TestSettings:
                 "starts.pool",
                 "fit",
             },
-            "merge_fits": set(FULL) - {"best", "plot"},
+            "merge_fits": set(FULL) - {"best", "uncertainty", "plot"},
             "simulate_best": {"model", "solver", "dt", "precision", "best"},
+            "uncertainty": {"model", "solver", "dt", "loss", "uncertainty"},
             "plot_results": {"best", "loss", "plot"},
             "report": set(FULL),
         }

@@ -236,6 +236,7 @@ class TestCheckOfAnExperiment:
             "model": "celegans",
             "dt": 1.0,
             "parameters": {},
+            "uncertainty": {"profiles": []},
             "target": {"synthetic": {**synthetic, **changes.pop("synthetic", {})}},
             **changes,
         }
@@ -253,6 +254,14 @@ class TestCheckOfAnExperiment:
             ({"synthetic": {"observed": ["V", "W"]}}, "target.synthetic.observed.W: "),
             ({"synthetic": {"noise": {"Vm": 1.0}}}, "target.synthetic.noise.Vm: "),
             ({"synthetic": {"noise": {"Ca": 1.0}}}, "target.synthetic.noise.Ca: the synthetic target"),
+            (
+                {"uncertainty": {"profiles": ["g_Q"]}},
+                "uncertainty.profiles.g_Q: CElegansNeuron has no parameter",
+            ),
+            (
+                {"uncertainty": {"profiles": ["E_K"]}, "parameters": {"fixed": {"E_K": -80}}},
+                "uncertainty.profiles.E_K: only a free parameter has a profile. Received: 'E_K', which",
+            ),
         ],
     )
     def test_one_problem(self, changes, beginning):

@@ -16,12 +16,12 @@ import xarray
 
 import odynn
 from odynn import storage
-from odynn.data import Best, Cause, Fit, Parameter, Simulated, Starts, Status, Target
+from odynn.data import Best, Cause, Fit, Parameter, Simulated, Starts, Status, Target, Uncertainty, Verdict
 from odynn.errors import StorageError
 from odynn.storage.schema import KINDS
 
 ROOT = Path(odynn.__file__).parents[1]
-NAMES = ("target", "starts", "simulated", "fit", "best")
+NAMES = ("target", "starts", "simulated", "fit", "best", "uncertainty")
 TRACES = ("observed", "states", "currents")
 STAMP = {
     "stage": "fit",
@@ -106,6 +106,8 @@ def make(name, seed=0, starts=4, times=11, sweeps=3):
             units={"V": "mV", "Ca": "mM", "loss": "1"},
             loss_parts={"squared_error_V": column(starts), "filtered_spikes": column(starts)},
         )
+    if name == "uncertainty":
+        return make_uncertainty(rng, seed, ids, parameters, column)
     shape = (times, sweeps, starts)
     return Best(
         ids=ids,
@@ -114,6 +116,45 @@ def make(name, seed=0, starts=4, times=11, sweeps=3):
         scores={"rmse_V": column(sweeps, starts), "r2_V": column(sweeps, starts)},
         units={"V": "mV", "m_K": "1", "K": "µA/cm²", "rmse_V": "mV", "r2_V": "1"},
         **clock,
+    )
+
+
+def make_uncertainty(rng, seed, ids, parameters, column):
+    """Odd seeds have a truth and a profile, even ones have not."""
+    starts, count = len(ids), len(parameters)
+
+    def each(*lengths):
+        return {key: column(*lengths) if lengths else float(rng.normal()) for key in parameters}
+
+    profiled = ["C_m", "a b.c"] if seed % 2 else []
+    return Uncertainty(
+        ids=ids,
+        parameters=parameters,
+        values=each(starts),
+        loss=column(starts),
+        samples=rng.integers(9, 99, starts),
+        effective_samples=column(starts),
+        rank=rng.integers(0, 4, starts),
+        noise=column(starts),
+        decrement=column(starts),
+        scaled_errors=each(starts),
+        naive_errors=each(starts),
+        corrected_errors=each(starts),
+        verdicts={key: rng.choice(list(map(int, Verdict)), starts).astype("i1") for key in parameters},
+        eigenvalues=column(count, starts),
+        directions=each(count, starts),
+        correlations=each(count, starts),
+        truth_distances=each(starts) if seed % 2 else None,
+        equal_loss=1.5,
+        equal_starts=3.0,
+        equal_spreads=each(),
+        points=np.arange(-2, 3) if profiled else np.arange(0),
+        profile_values={key: column(5) for key in profiled},
+        profile_losses={key: column(5) for key in profiled},
+        profile_lower={key: -np.inf for key in profiled},
+        profile_upper={key: 2.5 for key in profiled},
+        profile_loss=1.5 if profiled else np.inf,
+        units={"loss": "(mV)²", "noise": "mV"},
     )
 
 
@@ -297,6 +338,7 @@ def test_xarray_opens_every_file_and_every_group(name, seed, tmp_path):
     container = make(name, seed)
     path = write(name, tmp_path / "file.h5", container)
     lengths = {"time": 11, "sweep": 3, "start": 4, "iteration": len(getattr(container, "stage", ()))}
+    lengths |= {"direction": 4, "parameter": 4, "point": len(getattr(container, "points", ()))}
     with h5py.File(path) as file:
         groups = [key for key in file if isinstance(file[key], h5py.Group)]
     variables = 0
@@ -348,7 +390,7 @@ def test_equal_data_give_equal_bytes_in_any_process_at_any_time(tmp_path):
         for folder in ("first", "second"):
             assert (tmp_path / folder / f"{name}.h5").read_bytes() == here.read_bytes(), name
             compared += 1
-    assert compared == 10
+    assert compared == 12
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -414,9 +456,10 @@ def test_another_kind_is_refused_and_named(given, tmp_path):
         "simulated": "simulate_starts",
         "fit": "merge_fits",
         "best": "simulate_best",
+        "uncertainty": "uncertainty",
     }[given]
     others = [name for name in NAMES if name != given]
-    assert len(others) == 4
+    assert len(others) == 5
     for name in others:
         with pytest.raises(
             StorageError, match=f"must be a {name} file.*a {given} file.*{stage}.*read_{given}"

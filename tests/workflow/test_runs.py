@@ -10,10 +10,17 @@ import yaml
 
 from odynn.storage import read_fit
 
-EACH = {"make_target": 1, "merge_fits": 1, "simulate_best": 1, "plot_results": 1, "report": 1}
+EACH = {
+    "make_target": 1,
+    "merge_fits": 1,
+    "simulate_best": 1,
+    "uncertainty": 1,
+    "plot_results": 1,
+    "report": 1,
+}
 SHARDED = ("get_random", "simulate_starts", "fit")
-AFTER_A_FIT = {"merge_fits": 1, "simulate_best": 1, "plot_results": 1, "report": 1}
-FIGURES = ("traces", "waterfall", "parameters", "history", "details")
+AFTER_A_FIT = {"merge_fits": 1, "simulate_best": 1, "uncertainty": 1, "plot_results": 1, "report": 1}
+FIGURES = ("traces", "waterfall", "parameters", "history", "details", "uncertainty", "information")
 
 
 @pytest.mark.parametrize(("number", "shards"), [(1, 1), (2, 1), (5, 3), (40, 20)])
@@ -52,9 +59,9 @@ def test_a_run_leaves_every_file_and_nothing_else(first_run):
     workflow, text = first_run
     shards = ("000000-000001", "000002-000003")
     expected = {f"{folder}/{shard}.h5" for folder in ("starts", "simulated", "fits") for shard in shards}
-    expected |= {"target.h5", "fit.h5", "fit.csv", "best.h5", "report.html"}
+    expected |= {"target.h5", "fit.h5", "fit.csv", "best.h5", "uncertainty.h5", "report.html"}
     expected |= {f"figures/{name}.png" for name in FIGURES}
-    expected |= {"tables/parameters.csv", "tables/scores.csv"}
+    expected |= {f"tables/{name}.csv" for name in ("parameters", "scores", "uncertainty")}
     assert set(workflow.results()) == {f"tiny/{name}" for name in expected}
     for folder, suffix in (("logs", ".log"), ("benchmarks", ".tsv")):
         names = [f"{rule}/{shard}" for rule in SHARDED for shard in shards] + list(EACH)
@@ -118,6 +125,7 @@ def test_more_starts_fit_the_new_ones_alone(finished):
     [
         ({"plot": {"color_map": "magma"}}, {"plot_results": 1, "report": 1}),
         ({"best": {"number": 1}}, {"simulate_best": 1, "plot_results": 1, "report": 1}),
+        ({"uncertainty": {"number": 2}}, {"uncertainty": 1, "plot_results": 1, "report": 1}),
         (
             {"fit": {"stages": [{"method": "levenberg_marquardt", "iterations": 3}]}},
             {"fit": 2, **AFTER_A_FIT},
@@ -126,7 +134,7 @@ def test_more_starts_fit_the_new_ones_alone(finished):
         ({"starts": {"seed": 4}}, {**dict.fromkeys(SHARDED, 2), **AFTER_A_FIT}),
         ({"dt": 0.5}, {"make_target": 1, "simulate_starts": 2, "fit": 2, **AFTER_A_FIT}),
     ],
-    ids=["plot", "best", "fit", "parameters", "seed", "dt"],
+    ids=["plot", "best", "uncertainty", "fit", "parameters", "seed", "dt"],
 )
 def test_a_changed_setting_runs_what_reads_it(finished, change, jobs):
     finished.change(**change)
@@ -142,6 +150,13 @@ def test_several_changes_at_once_miss_nothing(finished):
     ("path", "old", "new", "runs", "stays"),
     [
         ("odynn/plotting/fits.py", "import ", "CHANGED = 1\nimport ", {"plot_results", "report"}, {"fit"}),
+        (
+            "odynn/analysis/information.py",
+            "import ",
+            "CHANGED = 1\nimport ",
+            {"uncertainty", "plot_results", "report"},
+            {"fit", "simulate_best"},
+        ),
         ("odynn/models/leaky.py", "0.1,", "0.11,", {"fit", "merge_fits", "report"}, set()),
         ("config/mine.py", "0.2}", "0.3}", {"fit", "merge_fits", "report"}, set()),
         ("odynn/models/celegans.py", "import ", "CHANGED = 1\nimport ", set(), {"fit", "plot_results"}),
@@ -153,7 +168,7 @@ def test_several_changes_at_once_miss_nothing(finished):
             {"fit", "plot_results"},
         ),
     ],
-    ids=["plotting", "library model", "own model", "another model", "docstring"],
+    ids=["plotting", "information", "library model", "own model", "another model", "docstring"],
 )
 def test_edited_code_runs_what_uses_it(finished, path, old, new, runs, stays):
     text = (finished.folder / path).read_text("utf-8")

@@ -3,6 +3,7 @@ rule plot_results:
         target="<results>/{experiment}/target.h5",
         fit="<results>/{experiment}/fit.h5",
         best="<results>/{experiment}/best.h5",
+        uncertainty="<results>/{experiment}/uncertainty.h5",
     output:
         # Beside these, figures/spikes.png where the recording has spikes, which only the recording tells.
         traces=report(
@@ -40,6 +41,20 @@ rule plot_results:
             subcategory="Figures",
             labels={"figure": "Details"},
         ),
+        uncertainty_figure=report(
+            "<results>/{experiment}/figures/uncertainty.png",
+            caption="../report/uncertainty.rst",
+            category="{experiment}",
+            subcategory="Figures",
+            labels={"figure": "Uncertainty"},
+        ),
+        information=report(
+            "<results>/{experiment}/figures/information.png",
+            caption="../report/information.rst",
+            category="{experiment}",
+            subcategory="Figures",
+            labels={"figure": "Information"},
+        ),
         parameters_table=report(
             "<results>/{experiment}/tables/parameters.csv",
             caption="../report/parameters_table.rst",
@@ -53,6 +68,13 @@ rule plot_results:
             category="{experiment}",
             subcategory="Tables",
             labels={"table": "Scores"},
+        ),
+        uncertainty_table=report(
+            "<results>/{experiment}/tables/uncertainty.csv",
+            caption="../report/uncertainty_table.rst",
+            category="{experiment}",
+            subcategory="Tables",
+            labels={"table": "Uncertainty"},
         ),
     log:
         "<logs>/plot_results.log",

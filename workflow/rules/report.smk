@@ -4,6 +4,7 @@ rule report:
         target="<results>/{experiment}/target.h5",
         fit="<results>/{experiment}/fit.h5",
         best="<results>/{experiment}/best.h5",
+        uncertainty="<results>/{experiment}/uncertainty.h5",
     output:
         report(
             "<results>/{experiment}/report.html",

@@ -10,6 +10,7 @@ with stages.job(snakemake.log[0]):
         target=snakemake.input.target,
         fit=snakemake.input.fit,
         best=snakemake.input.best,
+        uncertainty=snakemake.input.uncertainty,
         figures=Path(snakemake.output.traces).parent,
         tables=Path(snakemake.output.scores_table).parent,
     )

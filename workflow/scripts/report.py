@@ -10,6 +10,7 @@ with stages.job(snakemake.log[0]):
         target=snakemake.input.target,
         fit=snakemake.input.fit,
         best=snakemake.input.best,
+        uncertainty=snakemake.input.uncertainty,
         figures=Path(snakemake.input.traces).parent,
         tables=Path(snakemake.input.scores_table).parent,
         output=snakemake.output[0],
