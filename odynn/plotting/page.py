@@ -61,8 +61,8 @@ def report(
         fit: all starts.
         best: simulations of the best starts.
         figures: name ("traces", "spikes", "waterfall", "parameters", "history", "details",
-            "uncertainty", "information", or any other) to a PNG file, which is copied into the page; a missing name
-            leaves its section out.
+            "uncertainty", "information", or any other) to a PNG file, which is copied into the page; a
+            missing name leaves its section out.
         tables: "parameters" and "scores" as ``parameter_table`` and ``score_table`` return them (made
             here where missing), and any other.
         settings: the configuration of the experiment.
