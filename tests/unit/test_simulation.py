@@ -10,8 +10,8 @@ from odynn.simulation import blocks
 from odynn.simulation.device import set_up_device
 from odynn.simulation.dynamics import Dynamics, experiment_dynamics
 from odynn.simulation.simulator import Simulator
-from odynn.simulation.stimuli import stimulus, time_grid
 from odynn.simulation.synthetic import synthetic_target
+from odynn.stimuli import stimulus, time_grid
 
 
 class TestStimuli:
