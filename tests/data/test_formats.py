@@ -1,5 +1,7 @@
 """Each native file reads to its reference: the matrix of formats."""
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -165,7 +167,7 @@ def test_configuration_of_a_native_file(data_folder, tmp_path, name):
     settings = {"model": "leaky", "dt": 0.5, "target": target}
     checked = from_mapping({"experiments": {"x": settings}}, tmp_path, "my.yaml").experiments["x"]
     files = recordings.files_of(checked["target"])
-    assert all((tmp_path / file).is_file() for file in files)
+    assert all(Path(file).is_file() for file in files)
     assert len(files) == {"rat_SSCx_BBP_C060109A1": 36, KALI: 2}.get(name, 1)
     found = recordings.load_target(checked["target"], 0.5, steady_state=True)
     assert found.initial.shape == found.sweeps.shape
