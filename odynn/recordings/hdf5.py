@@ -8,6 +8,7 @@ import numpy as np
 
 from odynn.errors import RecordingError, did_you_mean, listed
 from odynn.recordings.channels import CHANNELS, RESPONSES, Contents, Header, find_one, parse_header
+from odynn.recordings.libraries import check_size
 
 _SWEEPS = ("sweep", "sweeps")
 # What h5py raises for damaged files, in which an array can have any size.
@@ -91,6 +92,7 @@ def _contents(path: Path, file: h5py.File, columns: Mapping[str, str], transpose
                     f"{path}, dataset {name}: expected numbers, [time] or [time, sweep]. Received: "
                     f"{dataset.dtype} of shape {list(dataset.shape)}. Store the traces as plain arrays."
                 )
+            check_size(path, f"dataset {name}", dataset.size)
             values = dataset[...].T if transposed else dataset[...]
             if transposed and 1 in values.shape:
                 values = values.reshape(-1)

@@ -12,6 +12,9 @@ from types import ModuleType
 
 from odynn.errors import RecordingError
 
+LARGEST = 2**28
+"""Samples of the largest trace that is read, all its sweeps together."""
+
 
 def load_library(path: Path, kind: str, module: str) -> ModuleType:
     """Import the library that reads a format.
@@ -42,6 +45,25 @@ def load_library(path: Path, kind: str, module: str) -> ModuleType:
 def version_of(library: str) -> str:
     """Return the name and version of an installed library, for the source of a recording."""
     return f"{library} {metadata.version(library)}"
+
+
+def check_size(path: Path, what: str, samples: int) -> None:
+    """Check, before any of it is read, that a file does not claim more samples than memory should take.
+
+    Args:
+        path: the file.
+        what: the trace, for the message.
+        samples: how many it has.
+
+    Raises:
+        RecordingError: too many.
+    """
+    if samples > LARGEST:
+        raise RecordingError(
+            f"{path}, {what}: expected at most {LARGEST:.3g} samples (2 GiB). Received: {samples:.3g}. If "
+            "the file "
+            "is not damaged, cut it into files of some sweeps each."
+        )
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Reader of MATLAB files (.mat): variables for the time, the stimulus and the responses."""
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from odynn.errors import RecordingError, did_you_mean, listed
 from odynn.recordings import hdf5
 from odynn.recordings.channels import CHANNELS, RESPONSES, Contents, Header, find_one, parse_header
-from odynn.recordings.libraries import describe_start, load_library, reading, version_of
+from odynn.recordings.libraries import check_size, describe_start, load_library, reading, version_of
 
 _KIND = "a MATLAB file"
 
@@ -45,6 +46,8 @@ def read(path: Path, columns: Mapping[str, str] | None, sweeps: Sequence[int] | 
             "export it again."
         )
     with reading(path, "MATLAB file", "scipy"):
+        for name, shape, _ in scipy_io.whosmat(str(path)):
+            check_size(path, f"variable {name}", prod(shape))
         variables = scipy_io.loadmat(str(path), squeeze_me=True, struct_as_record=True)
     arrays = dict(_arrays({name: value for name, value in variables.items() if not name.startswith("__")}))
     return _contents(path, arrays, columns or {})

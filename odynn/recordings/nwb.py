@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from odynn.errors import RecordingError, listed
 from odynn.recordings.channels import Contents
 from odynn.recordings.isolation import run_isolated
-from odynn.recordings.libraries import check_signature, load_library, reading, version_of
+from odynn.recordings.libraries import check_signature, check_size, load_library, reading, version_of
 
 _KIND = "an NWB file"
 # What each class of series is in odynn.
@@ -199,6 +200,7 @@ def _by_number(path: Path, stimuli: list, rows: list) -> dict[int, object]:
 
 def _contents(path: Path, channel: str, chosen: list[_Sweep]) -> dict:
     """Return the entries time, stimulus, responses, units, sweeps and labels of the contents."""
+    check_size(path, "all series", sum(prod(np.shape(sweep.response.data)) for sweep in chosen))
     intervals = {sweep.number: _interval(path, sweep.response) for sweep in chosen}
     first = intervals[chosen[0].number]
     odd = [number for number, interval in intervals.items() if not np.isclose(interval, first, rtol=1e-6)]

@@ -218,8 +218,13 @@ def _prepare(recording: Recording, request: Request, initial: bool) -> Target:
         sweeps=recording.sweeps[plan.places],
         train=plan.train,
         initial=first,
-        source=dict(recording.source) | _describe(recording, plan, request) | notes,
+        source=dict(recording.source) | _describe(recording, plan, request) | notes | _about(recording),
     )
+
+
+def _about(recording: Recording) -> dict[str, str]:
+    """Return what the file says of the cell and the experiment, for the source."""
+    return {f"file says of {key}": value[:1000] for key, value in recording.metadata.items()}
 
 
 def _describe(recording: Recording, plan: Plan, request: Request) -> dict[str, str]:

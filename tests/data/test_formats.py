@@ -172,6 +172,8 @@ def test_configuration_of_a_native_file(data_folder, tmp_path, name):
     found = recordings.load_target(checked["target"], 0.5, steady_state=True)
     assert found.initial.shape == found.sweeps.shape
     assert str(data_folder) not in str(dict(found.source))
+    if name == "mouse_S1_L23_lantyer_CC":
+        assert found.source["file says of species"] == "Mus musculus"
 
 
 def test_voltage_clamp_is_read_and_not_fitted(data_folder, tmp_path):

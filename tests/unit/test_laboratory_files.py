@@ -319,6 +319,16 @@ def zeros(path, size=3 * 10**9):
     return path
 
 
+def sparse(path):
+    """Write a small HDF5 file with a dataset that would fill any memory."""
+    with h5py.File(path, "w") as file:
+        for name, unit in (("time", "ms"), ("stimulus", "pA"), ("voltage", "mV")):
+            large = name == "voltage"
+            shape = (10**12,) if large else (SAMPLES,)
+            file.create_dataset(name, shape, "f8", chunks=(10**6,) if large else None).attrs["units"] = unit
+    return path
+
+
 def text(path, content, encoding="utf-8"):
     path.write_bytes(content.encode(encoding))
     return path
@@ -355,6 +365,11 @@ BAD = {
     "mat called ibw": (lambda d: mat(d / "c.ibw", **MATRICES), {}, "binary wave. Received: a MATLAB file"),
     "page called abf": (lambda d: text(d / "c.abf", "<html>404"), {}, "Received: a page of HTML"),
     "zip called mat": (lambda d: text(d / "c.mat", "PK\x03\x04xx"), {}, "Received: a zip archive .as .xlsx"),
+    "hdf5 of a million million samples": (
+        lambda d: sparse(d / "c.h5"),
+        {},
+        "c.h5, dataset voltage: expected at most 2.68e.08 samples .2 GiB.. Received: 1e.12",
+    ),
     "hdf5 called nwb": (
         lambda d: h5py.File(d / "c.nwb", "w").close() or d / "c.nwb",
         {},
