@@ -4,29 +4,33 @@ The HDF5 library can loop without end over a damaged file, and nothing in the sa
 it. So whatever reads such a file through many layers is run in a child, which may be ended.
 """
 
+import io
+import json
 import os
-import pickle
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
+
 from odynn.errors import RecordingError
+from odynn.recordings.channels import Contents
 
 SECONDS = 60.0
 BYTES = 2e6
 """A child has so many seconds, and one more for so many bytes of its file."""
 
 
-def run_isolated(function: Callable, path: Path, *arguments: object) -> object:
-    """Return what a function of a module returns, run in a child process.
+def run_isolated(function: Callable[..., Contents], path: Path, *arguments: object) -> Contents:
+    """Return the contents that a function of a module finds, run in a child process.
 
     Args:
-        function: a function at the top of a module of this package; path is its first argument.
+        function: a function at the top of a module; path is its first argument.
         path: the file that it reads.
-        *arguments: the others, plain values.
+        *arguments: the others, as JSON has them.
 
     Raises:
         RecordingError: as the function does; or it took too long, or the child died.
@@ -35,7 +39,10 @@ def run_isolated(function: Callable, path: Path, *arguments: object) -> object:
     python = sys.executable if os.path.exists(sys.executable) else shlex.split(sys.executable)[0]
     root = str(Path(__file__).parents[2])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-    request = pickle.dumps((function.__module__, function.__name__, (path, *arguments)))
+    arguments = [
+        None if one is None else dict(one) if isinstance(one, Mapping) else list(one) for one in arguments
+    ]
+    request = json.dumps([function.__module__, function.__name__, str(path), arguments]).encode()
     limit = SECONDS + path.stat().st_size / BYTES
     try:
         done = subprocess.run(
@@ -57,20 +64,33 @@ def run_isolated(function: Callable, path: Path, *arguments: object) -> object:
             f"{path}: expected a whole file. Received: one that ends the process that reads it (exit status "
             f"{done.returncode}{': ' + said[-1][:200] if said else ''}). Copy or export it again."
         )
-    good, found = pickle.loads(done.stdout)
-    if not good:
-        raise RecordingError(found)
-    return found
+    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as arrays:
+        plain = json.loads(arrays["plain"].item())
+        if "error" in plain:
+            raise RecordingError(plain["error"])
+        traces = {name: arrays[name] for name in arrays.files if name != "plain"}
+    responses = {channel: traces.pop(f"responses {channel}") for channel in plain.pop("responses")}
+    return Contents(**{"time": None, "stimulus": None} | traces | plain, responses=responses)
 
 
 def serve() -> None:
     """Do in a child what `run_isolated` asks on standard input, and answer on standard output."""
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # libraries may print
-    module, name, arguments = pickle.loads(sys.stdin.buffer.read())
+    module, name, path, arguments = json.loads(sys.stdin.buffer.read())
+    traces: dict[str, np.ndarray] = {}
     try:
-        result = (True, getattr(import_module(module), name)(*arguments))
+        found = vars(getattr(import_module(module), name)(Path(path), *arguments))
     except RecordingError as error:
-        result = (False, str(error))
+        plain = {"error": str(error)}
+    else:
+        responses = found.pop("responses")
+        traces = {key: value for key, value in found.items() if isinstance(value, np.ndarray)}
+        traces |= {f"responses {channel}": trace for channel, trace in responses.items()}
+        plain = {key: value for key, value in found.items() if key not in traces}
+        plain = {key: dict(value) if isinstance(value, Mapping) else value for key, value in plain.items()}
+        plain["responses"] = list(responses)
+    whole = io.BytesIO()
+    np.savez(whole, plain=np.array(json.dumps(plain)), **traces)
     with answer:
-        pickle.dump(result, answer, protocol=pickle.HIGHEST_PROTOCOL)
+        answer.write(whole.getvalue())

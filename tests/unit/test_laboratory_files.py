@@ -17,6 +17,7 @@ from scipy.io import savemat
 from odynn import recordings
 from odynn.errors import RecordingError
 from odynn.recordings import isolation
+from odynn.recordings.channels import Contents
 
 SAMPLES = 40
 STEP = {"unit": "pA", "pieces": [{"step": 1.0, "from": 5, "to": 10}]}
@@ -261,9 +262,10 @@ def refuse(path):
     raise RecordingError(f"{path}: no")
 
 
-def double(path, number):
+def double(path, numbers):
     sys.stdout.write("a library may print")
-    return 2 * number
+    trace = 2.0 * np.array(numbers)
+    return Contents(time=None, stimulus=trace, responses={"V": -trace}, units={"V": "mV"}, sweeps=[7])
 
 
 @pytest.fixture
@@ -271,7 +273,8 @@ def child(tmp_path, monkeypatch):
     """Return a function that runs one of this module in a process of its own."""
     module = tmp_path / "functions.py"
     module.write_text(
-        "import os, sys\nfrom odynn.errors import RecordingError\n\n"
+        "import os, sys\nimport numpy as np\nfrom odynn.errors import RecordingError\n"
+        "from odynn.recordings.channels import Contents\n\n"
         + "\n\n".join(inspect.getsource(one) for one in (loop, die, refuse, double))
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -285,7 +288,9 @@ def child(tmp_path, monkeypatch):
 
 
 def test_what_hangs_or_dies_in_a_process_of_its_own_ends_in_a_message(child):
-    assert child(double, 21) == 42
+    found = child(double, [21, 22])
+    assert found.stimulus.tolist() == [42, 44] and found.responses["V"].tolist() == [-42, -44]
+    assert (found.time, found.units, found.sweeps, found.notes) == (None, {"V": "mV"}, [7], {})
     with pytest.raises(RecordingError, match="functions.py: no$"):
         child(refuse)
     with pytest.raises(
