@@ -85,9 +85,16 @@ def _tabulated(filled: list[tuple[int, str]]) -> list[tuple[int, str]]:
     first = filled[0][1]
     if any(separator in first for separator in SEPARATORS) or len(first.split()) < 2:
         return filled
-    if not all(_NUMBER.fullmatch(cell) for cell in first.split()):
+    # A line of headers is followed by as many numbers; words alone are no table.
+    numbers = first if _is_numeric(first) else filled[1][1] if len(filled) > 1 else ""
+    if not _is_numeric(numbers) or len(numbers.split()) != len(first.split()):
         return filled
     return [(row, "\t".join(line.split())) for row, line in filled]
+
+
+def _is_numeric(line: str) -> bool:
+    """Return whether a line is numbers between blanks."""
+    return bool(line) and all(_NUMBER.fullmatch(cell) or cell in _GAPS for cell in line.split())
 
 
 def _decode(path: Path) -> tuple[str, str]:

@@ -114,6 +114,7 @@ def test_source_names_the_file_and_not_its_folder(tmp_path):
         lambda text: "# Cell 3\n# 24 °C, see the notebook\n" + text,
         lambda text: text.replace("voltage_mV_0", '"voltage_mV_0"').replace("-65,", '"-65",'),
         lambda text: text.replace("\n", ",\n"),
+        lambda text: text.replace(",", "   ").replace("\n", "\n "),
         lambda text: text.replace("-65.5", "-6.55e+01"),
         lambda text: text.replace("voltage_mV", "Vm (mV)").replace("stimulus_pA", "I [pA]"),
         lambda text: text.replace("time_ms", "t").replace("voltage_mV", "V").replace("stimulus_pA", "i_inj"),
