@@ -126,9 +126,7 @@ def _check_experiment(
         from odynn.models import check_experiment
 
         problems += [_place((), settings, text) for text in _ask(check_experiment, settings)]
-    # What has an address is checked when it has been fetched.
-    local = "://" not in str(settings["target"].get("file", ""))
-    if preflight is not None and local and "file" in settings["target"] and "target" not in concerned:
+    if preflight is not None and "file" in settings["target"] and "target" not in concerned:
         texts = preflight(settings["target"], settings["dt"])
         problems += [_place(("target",), settings["target"], text) for text in texts]
     return settings, problems

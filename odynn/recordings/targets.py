@@ -54,13 +54,18 @@ def load_target(
 def _fetched(settings: Mapping, fetched: Sequence[str]) -> tuple[Mapping, dict[str, str]]:
     """Return settings with the paths of what was fetched in place of addresses, and the note about it."""
     file = settings["file"]
-    several = isinstance(file, list | tuple)
-    if not any(is_address(one) for one in (file if several else [file])):
+    if not _addresses(file):
         return settings, {}
+    several = isinstance(file, list | tuple)
     paths = [str(path) for path in fetched]
     here = paths[: len(file)] if several else paths[0]
     said = listed(file, most=SHOWN) if several else file
     return dict(settings) | {"file": here}, {"address": said}
+
+
+def _addresses(file: object) -> bool:
+    """Return whether a file, or any of a list, has an address."""
+    return any(is_address(one) for one in (file if isinstance(file, list | tuple) else [file]))
 
 
 def files_of(target_settings: Mapping) -> list[str]:
@@ -68,9 +73,8 @@ def files_of(target_settings: Mapping) -> list[str]:
     if not target_settings.get("file"):
         return []
     file = target_settings["file"]
-    files = list(file) if isinstance(file, list | tuple) else [file]
-    if any(is_address(one) for one in files):
-        found = files
+    if _addresses(file):
+        found = list(file) if isinstance(file, list | tuple) else [file]
     else:
         found = [str(one.path) for one in find_files(file)]
     if target_settings.get("stimulus"):
@@ -91,6 +95,8 @@ def preflight(target_settings: Mapping, dt: float) -> list[str]:
         return []
     request = _request(target_settings, dt)
     problems = find_request_problems(request)
+    if _addresses(target_settings["file"]):
+        return problems  # what has an address is checked when it has been fetched
     try:
         recording = read(target_settings["file"], **_reading(target_settings))
     except RecordingError as error:

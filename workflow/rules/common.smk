@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 from shlex import quote
 
+from odynn import recordings
 from odynn.config import from_mapping
 from odynn.config.reading import read_yaml
 from odynn.errors import OdynnError
 from odynn.provenance import code_fingerprint
-from odynn.recordings import files_of
 
 # Snakemake 9.27 puts this path into shell commands as it stands: without quotes no folder may have a space in its name.
 sys.executable = quote(sys.executable)
@@ -60,7 +60,7 @@ def recording(wildcards):
 
     What has an address is fetched once, into .snakemake/storage.
     """
-    files = files_of(SETTINGS.experiments[wildcards.experiment]["target"])
+    files = recordings.files_of(SETTINGS.experiments[wildcards.experiment]["target"])
     return [storage(file, keep_local=True) if "://" in file else file for file in files]
 
 
