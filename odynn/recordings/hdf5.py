@@ -8,6 +8,7 @@ import numpy as np
 
 from odynn.errors import RecordingError, did_you_mean, listed
 from odynn.recordings.channels import CHANNELS, RESPONSES, Contents, Header, find_one, parse_header
+from odynn.recordings.isolation import run_isolated
 from odynn.recordings.libraries import check_size
 
 _SWEEPS = ("sweep", "sweeps")
@@ -51,6 +52,13 @@ def read(
             f"{path}: expected an HDF5 file. Received: a file that does not begin like one. "
             "Say its format (format: csv), or export it again."
         )
+    return run_isolated(read_here, path, columns, sweeps, transposed)
+
+
+def read_here(
+    path: Path, columns: Mapping[str, str] | None, sweeps: Sequence[int] | None, transposed: bool
+) -> Contents:
+    """Read an HDF5 file in this process; as `read` otherwise."""
     try:
         with h5py.File(path, "r") as file:
             return _contents(path, file, columns or {}, transposed)

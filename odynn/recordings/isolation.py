@@ -1,7 +1,7 @@
 """Reading in a process of its own, with a time limit.
 
 The HDF5 library can loop without end over a damaged file, and nothing in the same process can stop
-it. So whatever reads such a file through many layers is run in a child, which may be ended.
+it. So such files are read in a child, which may be ended.
 """
 
 import io
@@ -39,15 +39,13 @@ def run_isolated(function: Callable[..., Contents], path: Path, *arguments: obje
     python = sys.executable if os.path.exists(sys.executable) else shlex.split(sys.executable)[0]
     root = str(Path(__file__).parents[2])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-    arguments = [
-        None if one is None else dict(one) if isinstance(one, Mapping) else list(one) for one in arguments
-    ]
-    request = json.dumps([function.__module__, function.__name__, str(path), arguments]).encode()
+    arguments = [dict(one) if isinstance(one, Mapping) else one for one in arguments]
+    request = [function.__module__, function.__name__, str(path), arguments]
     limit = SECONDS + path.stat().st_size / BYTES
     try:
         done = subprocess.run(
             [python, "-c", f"from {__name__} import serve; serve()"],
-            input=request,
+            input=json.dumps(request, default=list).encode(),
             capture_output=True,
             timeout=limit,
             env=environment,

@@ -21,6 +21,12 @@ CURRENT_CLAMP = {
 }
 
 
+@pytest.fixture(autouse=True)
+def same_process(monkeypatch):
+    """A process for each HDF5 file would take its time; tests of odynn.recordings.isolation have one."""
+    monkeypatch.setattr("odynn.recordings.hdf5.run_isolated", lambda function, *rest: function(*rest))
+
+
 @pytest.fixture
 def aiy(data_folder):
     return data_folder / "celegans_AIY" / "celegans_AIY.csv"

@@ -100,9 +100,10 @@ def mat(path, **variables):
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch):
     """Libraries warn of what is on purpose here; and a process for each of so many files takes its time."""
-    monkeypatch.setattr(
-        "odynn.recordings.nwb.run_isolated", lambda function, *arguments: function(*arguments)
-    )
+    for reader in ("nwb", "hdf5"):
+        monkeypatch.setattr(
+            f"odynn.recordings.{reader}.run_isolated", lambda function, *rest: function(*rest)
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -23,6 +23,12 @@ TABLE = f"""{HEADER}
 """
 
 
+@pytest.fixture(autouse=True)
+def same_process(monkeypatch):
+    """A process for each HDF5 file would take its time; tests of odynn.recordings.isolation have one."""
+    monkeypatch.setattr("odynn.recordings.hdf5.run_isolated", lambda function, *rest: function(*rest))
+
+
 def write(folder, text, name="cell.csv", encoding="utf-8"):
     path = folder / name
     path.write_bytes(text.encode(encoding) if isinstance(text, str) else text)
