@@ -26,12 +26,14 @@ class Outcome:
         target: what was fitted.
         fit: every start, best first.
         seconds: from the first stage to the merged fit, compilation included.
+        settings: of the experiment, as run.
     """
 
     seed: int
     target: Target
     fit: Fit
     seconds: float
+    settings: dict
 
 
 def runs(path: str, seeds: Sequence[int], **changes) -> Iterator[Outcome]:
@@ -67,12 +69,13 @@ def _run(settings: dict, folder: Path, seed: int) -> Outcome:
     stages.fit(settings, *(paths[n] for n in ("target", "starts", "simulated")), shard, shard_file, cores)
     stages.merge_fits(settings, [shard_file], paths["fit"], folder / "fit.csv")
     seconds = time.perf_counter() - began
-    return Outcome(seed, storage.read_target(paths["target"]), storage.read_fit(paths["fit"]), seconds)
+    target, merged = storage.read_target(paths["target"]), storage.read_fit(paths["fit"])
+    return Outcome(seed, target, merged, seconds, settings)
 
 
 def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], reach: Sequence[str]) -> None:
-    """Print a table, one line a run, and last what is to be reached."""
-    lines = [list(headings), *(list(row) for row in rows), ["to reach", *reach]]
+    """Print a table, one line a run, and last what is to be reached, if anything."""
+    lines = [list(headings), *(list(row) for row in rows), *([["to reach", *reach]] if any(reach) else [])]
     widths = [max(len(line[place]) for line in lines) for place in range(len(headings))]
     print(f"\n{title}")
     for line in lines:

@@ -121,6 +121,9 @@ def _show(options: argparse.Namespace) -> None:
     number = min(options.best, len(fit.ids))
     headings = ["parameter", "unit", *(f"start {start}" for start in fit.ids[:number])]
     rows = [("loss", fit.units.get("loss", "1"), *_numbers(fit.loss[:number]))]
+    if len(fit.loss_parts) > 1:
+        for name, column in fit.loss_parts.items():
+            rows.append((f"loss, {name}", fit.units.get("loss", "1"), *_numbers(column[:number])))
     for title, errors in (("training", fit.rmse_train), ("held-out", fit.rmse_test)):
         for state, column in errors.items():
             rows.append((f"RMSE {state}, {title}", fit.units[state], *_numbers(column[:number])))

@@ -229,7 +229,7 @@ class Simulated:
 
     Attributes:
         ids: [start].
-        loss: [start] weighted mean squared error; not finite where the trace is not.
+        loss: [start] the experiment's loss; not finite where the trace is not.
         rmse: state name to [start], in the state's unit.
         status: [start] NOT_FITTED or DIVERGED.
     """
@@ -264,6 +264,7 @@ class Fit:
             a start has stopped.
         stage: [iteration] number of the stage that an iteration belongs to.
         units: unit of each state in ``rmse_train`` and of the loss.
+        loss_parts: name of each term of the loss to [start], what it adds to ``loss``.
     """
 
     ids: np.ndarray
@@ -280,9 +281,10 @@ class Fit:
     history: np.ndarray
     stage: np.ndarray
     units: Mapping[str, str]
+    loss_parts: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     _PER_START: ClassVar = ("ids", "start_loss", "loss", "status", "cause", "iterations")
-    _PER_START_MAPS: ClassVar = ("start_values", "values", "rmse_train", "rmse_test")
+    _PER_START_MAPS: ClassVar = ("start_values", "values", "rmse_train", "rmse_test", "loss_parts")
 
     def take(self, places: np.ndarray) -> "Fit":
         """Return the fit with the starts at these places of the start axis, in this order."""
@@ -302,7 +304,7 @@ class Best:
         states: state name to [time, sweep, start].
         currents: current name to [time, sweep, start] in µA/cm²; empty for a model that does not
             declare its currents.
-        scores: score name ("rmse_V", "r2_V", …) to [sweep, start].
+        scores: score name ("rmse_V", "r2_V", "gamma", …) to [sweep, start].
         units: unit of each state, current and score.
         sweeps: [sweep].
         train: [sweep].

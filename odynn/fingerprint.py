@@ -8,7 +8,7 @@ import ast
 import hashlib
 import os
 import symtable
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,13 @@ _SILENT = {"MODEL_PATHS", "__all__", "__version__"}
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
-def code_fingerprint(stage: str, model: str = "", *, package_root: str | os.PathLike | None = None) -> str:
+def code_fingerprint(
+    stage: str,
+    model: str = "",
+    losses: Iterable[str] = (),
+    *,
+    package_root: str | os.PathLike | None = None,
+) -> str:
     """Return a short hash of the package code that a stage runs.
 
     It covers the function of ``odynn/stages.py``, what the function uses of that file, and every
@@ -33,6 +39,8 @@ def code_fingerprint(stage: str, model: str = "", *, package_root: str | os.Path
     Args:
         stage: name of a function of ``odynn/stages.py``.
         model: a name of the registry, or ``path/to/file.py:ClassName``, whose file then counts.
+        losses: classes of terms of losses of the user's own, ``path/to/file.py:ClassName``, whose files
+            count too.
         package_root: folder of the package; by default this one.
 
     Returns:
@@ -40,7 +48,7 @@ def code_fingerprint(stage: str, model: str = "", *, package_root: str | os.Path
 
     Raises:
         OdynnError: if there is no such stage.
-        ModelError: if there is no such model.
+        ModelError: if there is no such model, or no such file of a loss.
     """
     root = Path(package_root) if package_root else Path(__file__).parent
     code, imports = _stage_code(root, stage)
@@ -65,8 +73,35 @@ def code_fingerprint(stage: str, model: str = "", *, package_root: str | os.Path
             )
         code = f"{code} {Path(library.get(model, model)).name}"
         found |= _closure(root, imports, skipped)
+    for name in losses:
+        path = Path(name.rpartition(":")[0])
+        if not path.is_file():
+            raise ModelError(f"loss: there is no file {path}. Paths are relative to the config file.")
+        own = _module(path, "")
+        code = f"{code} {own.digest} {Path(name).name}"
+        found |= _closure(root, own.every, skipped | modules)
     lines = [code, *(f"{name} {digest}" for name, digest in sorted(found.items()))]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def losses_of(settings: Mapping) -> Iterator[tuple[tuple, Mapping | list]]:
+    """Give each loss in the settings of an experiment, the one of a stage of the fit too, and its keys.
+
+    Args:
+        settings: of an experiment, whole or as far as a stage of the workflow reads them.
+    """
+    if settings.get("loss"):
+        yield ("loss",), settings["loss"]
+    stages = (settings.get("fit") or {}).get("stages")
+    for number, stage in enumerate(stages if isinstance(stages, list) else ()):
+        if stage.get("loss"):
+            yield ("fit", "stages", number, "loss"), stage["loss"]
+
+
+def own_losses(settings: Mapping) -> list[str]:
+    """Return the classes of the user's own, ``path/to/file.py:ClassName``, among the terms of all losses."""
+    lists = [loss for _, loss in losses_of(settings) if isinstance(loss, list)]
+    return sorted({term["kind"] for loss in lists for term in loss if ":" in term["kind"]})
 
 
 class _Import(NamedTuple):

@@ -12,9 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from odynn.errors import StorageError
-from odynn.fingerprint import code_fingerprint
+from odynn.fingerprint import code_fingerprint, own_losses
 
-__all__ = ["code_fingerprint", "content_hash", "file_hash", "stamp", "versions"]
+__all__ = [
+    "code_fingerprint",
+    "content_hash",
+    "file_hash",
+    "own_losses",
+    "stamp",
+    "versions",
+]
 
 # Each library by the names of its distributions: TensorFlow has several.
 _LIBRARIES = {
@@ -102,7 +109,9 @@ def stamp(
     }
     found = {
         "stage": stage,
-        "code_fingerprint": code_fingerprint(stage, settings.get("model") or "", package_root=package_root),
+        "code_fingerprint": code_fingerprint(
+            stage, settings.get("model") or "", own_losses(settings), package_root=package_root
+        ),
         "seed": starts.get("seed", synthetic.get("seed")),
         "precision": settings.get("precision"),
         "versions": versions(),

@@ -246,18 +246,25 @@ def plot_results(
         target: the target file.
         fit: the merged fit.
         best: the file that ``simulate_best`` wrote.
-        figures: folder of traces, waterfall, parameters, history and details, PNG each.
+        figures: folder of traces, waterfall, parameters, history and details, PNG each; and of spikes,
+            where the recording has any.
         tables: folder of parameters and scores, CSV each.
     """
     from odynn import plotting, storage
 
     wanted, found, runs = storage.read_target(target), storage.read_fit(fit), storage.read_best(best)
     plot, number = settings["plot"], settings["best"]["number"]
+    # Weights of mean squared errors are those of the short form; those of terms are of other things.
+    weights = settings["loss"] if isinstance(settings["loss"], Mapping) else None
     lines = {"target_color": plot["target_color"]}
     shades = {"color_map": plot["color_map"]}
-    drawn = {
+    spikes = plotting.raster(wanted, runs, **lines, **shades)
+    drawn = {} if spikes is None else {"spikes": spikes}
+    # The rule cannot declare it, since only the recording tells whether it is drawn.
+    (Path(figures) / "spikes.png").unlink(missing_ok=True)
+    drawn |= {
         "traces": plotting.traces(wanted, runs, **lines, **shades),
-        "waterfall": plotting.waterfall(found, wanted, weights=settings["loss"]),
+        "waterfall": plotting.waterfall(found, wanted, weights=weights),
         "parameters": plotting.parameters(found, wanted, number, **lines, **shades),
         "history": plotting.history(found, **shades),
         "details": plotting.details(wanted, runs, **lines),

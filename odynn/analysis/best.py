@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from odynn.analysis.scores import score_traces
+from odynn.analysis.scores import score_traces, score_units
 from odynn.data import Best, Fit, Target
 from odynn.simulation.dynamics import experiment_dynamics
 from odynn.simulation.simulator import Simulator
@@ -30,7 +30,5 @@ def best_runs(settings: Mapping, target: Target, fit: Fit, threads: int = 1) -> 
     scores = score_traces(states, target)
     units = {state: model.state_unit(state) for state in states}
     units |= {current: "µA/cm²" for current in currents}
-    units |= {
-        score: "1" if score.startswith("r2_") else target.units[score.partition("_")[2]] for score in scores
-    }
+    units |= score_units(scores, target.units)
     return Best(fit.ids[:number], target.time, states, currents, scores, units, target.sweeps, target.train)

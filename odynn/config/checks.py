@@ -10,6 +10,7 @@ from pathlib import Path
 
 from odynn.config.keys import experiment_schema
 from odynn.errors import did_you_mean, listed
+from odynn.fingerprint import losses_of
 
 Finding = tuple[tuple, str]
 
@@ -27,7 +28,10 @@ def find_conflicts(settings: Mapping) -> list[Finding]:
     else:
         found = [*_split(target, ("target",), target["sweeps"]), *_window(target, settings["dt"])]
         found += [*_protocol(target), *_preparation(target)]
-    return [*found, *_parameters(settings["parameters"]), *_loss(settings["loss"]), *_plot(settings["plot"])]
+    found += _parameters(settings["parameters"])
+    for path, loss in losses_of(settings):
+        found += _loss(path, loss)
+    return [*found, *_plot(settings["plot"])]
 
 
 def _split(target: Mapping, path: tuple, sweeps: list[int] | None) -> Iterator[Finding]:
@@ -200,13 +204,25 @@ def _parameters(parameters: Mapping) -> Iterator[Finding]:
 _OF_FREE = ("bounds", "ranges", "scales")
 
 
-def _loss(loss: Mapping) -> Iterator[Finding]:
-    if not any(weight > 0 for weight in loss.values()):
+def _loss(path: tuple, loss: Mapping | list) -> Iterator[Finding]:
+    short = isinstance(loss, Mapping)
+    if not any(weight > 0 for weight in (loss.values() if short else (term["weight"] for term in loss))):
+        received = dict(loss) if short else f"{len(loss)} terms of weight 0"
         yield (
-            ("loss",),
-            f"at least one weight must be above 0. Received: {dict(loss)}. Give the state that is fitted a "
+            path,
+            f"at least one weight must be above 0. Received: {received}. Give the state that is fitted a "
             "weight, such as V: 1.0.",
         )
+    for place, term in enumerate(() if short else loss):
+        # The options of a user's own class are its own business.
+        for key in () if ":" in term["kind"] else ("windows", "except"):
+            for number, (first, last) in enumerate(term.get(key, ())):
+                if not first < last:
+                    yield (
+                        (*path, place, key, number),
+                        f"expected [from, to] in ms with from < to. Received: [{first:g}, {last:g}]. "
+                        "Swap them.",
+                    )
 
 
 def _plot(plot: Mapping) -> Iterator[Finding]:
@@ -253,6 +269,13 @@ def locate_files(settings: dict, folder: Path) -> list[Finding]:
         path, problem = _locate(file, folder, "a Python file")
         settings["model"] = f"{path}:{name}"
         found += [(("model",), problem)] if problem else []
+    for path, loss in losses_of(settings):
+        for place, term in enumerate(loss if isinstance(loss, list) else ()):
+            file, colon, name = term["kind"].rpartition(":")
+            if colon:
+                located, problem = _locate(file, folder, "a Python file")
+                term["kind"] = f"{located}:{name}"
+                found += [((*path, place, "kind"), problem)] if problem else []
     target = settings["target"]
     if "file" in target:
         files = target["file"]

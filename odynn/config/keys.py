@@ -142,17 +142,17 @@ def complete(node: Mapping, value: Any) -> tuple[Any, list[tuple[tuple, Mapping]
                     elif child.get("needed"):
                         missing.append(((*path, key), child))
                 if isinstance(part.get("additionalProperties"), dict):
-                    for key in sorted(value):
+                    for key in sorted(set(value) - set(result)):
                         result[key] = fill(part["additionalProperties"], value[key], (*path, key))
             return result
         for part in parts(node, value):
             if isinstance(value, list) and "items" in part:
                 return [fill(part["items"], item, (*path, place)) for place, item in enumerate(value)]
             kinds = part.get("type", ())
-            if isinstance(value, int | float) and "number" in kinds:
-                return float(value)
-            if isinstance(value, float) and "integer" in kinds:
+            if isinstance(value, float) and "integer" in kinds and value.is_integer():
                 return int(value)
+            if isinstance(value, int | float) and "number" in kinds and "integer" not in kinds:
+                return float(value)
         return value
 
     return fill(node, value, ()), missing
@@ -188,7 +188,11 @@ def _row(name: str, key: str, node: Mapping, owner: Mapping) -> str:
     elif "default" not in node or (inside and node["default"] == {}):
         default = ""
     else:
-        text = yaml.safe_dump(node["default"], default_flow_style=True).removesuffix("...\n").strip()
+        text = (
+            yaml.safe_dump(node["default"], default_flow_style=True, width=float("inf"))
+            .removesuffix("...\n")
+            .strip()
+        )
         default = f"`{text}`"
     unit = node.get("unit", values.get("unit", "1"))
     return f"| `{name}` | {node['description']} | {'' if unit == '1' else unit} | {default} | {accepted} |"

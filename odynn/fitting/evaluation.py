@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from odynn.data import Fit, Simulated, Starts, Status, Target
-from odynn.fitting.losses import SquaredError
+from odynn.fitting.losses import make_loss
 from odynn.fitting.problem import Problem
 from odynn.fitting.search import Keeper
 from odynn.fitting.staged import default_stages, fit_stages
@@ -22,7 +22,7 @@ def experiment_problem(settings: Mapping, target: Target, starts: Starts, thread
         starts: gives the table of parameters, and how many are to come.
         threads: cores to use.
     """
-    loss = SquaredError(settings["loss"])
+    loss = make_loss(settings["loss"])
     return Problem(experiment_dynamics(settings), target, loss, starts.parameters, len(starts.ids), threads)
 
 
@@ -35,7 +35,7 @@ def simulated_starts(problem: Problem, starts: Starts, target: Target) -> Simula
         loss,
         dict(zip(problem.observed_states, np.sqrt(squares), strict=True)),
         np.where(finite, Status.NOT_FITTED, Status.DIVERGED).astype(np.int8),
-        _units(target),
+        _units(problem, target),
     )
 
 
@@ -69,7 +69,7 @@ def fitted_starts(
     improved = result.loss < np.where(np.isfinite(start_loss), start_loss, np.inf)
     values = np.where(improved, problem.values(result.u, base), base)
     found = dict(zip(starts.values, values, strict=True))
-    _, train = problem.errors(values)
+    parts, train = problem.evaluate(values)
     test = {}
     if not target.train.all():
         held_out = experiment_problem(settings, target.select(~target.train), starts, threads)
@@ -81,6 +81,7 @@ def fitted_starts(
         values=found,
         start_loss=start_loss,
         loss=np.where(np.isfinite(result.loss), result.loss, np.nan),
+        loss_parts=dict(zip((one.name for one in problem.loss.terms), parts, strict=True)),
         rmse_train=dict(zip(problem.observed_states, np.sqrt(train), strict=True)),
         rmse_test=test,
         status=result.status,
@@ -88,7 +89,7 @@ def fitted_starts(
         iterations=result.iterations,
         history=result.history,
         stage=result.stage,
-        units=_units(target),
+        units=_units(problem, target),
     )
 
 
@@ -96,8 +97,7 @@ def _columns(starts: Starts) -> np.ndarray:
     return np.array(list(starts.values.values()))
 
 
-def _units(target: Target) -> dict[str, str]:
-    """Return the units of the observed states and of the loss: that of the square of the only one."""
+def _units(problem: Problem, target: Target) -> dict[str, str]:
+    """Return the units of the observed states and of the loss."""
     units = {state: target.units[state] for state in target.observed}
-    squared = f"({next(iter(units.values()))})²" if len(units) == 1 else "1"
-    return {**units, "loss": squared}
+    return {**units, "loss": problem.loss.unit(units)}

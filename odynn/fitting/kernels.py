@@ -1,47 +1,34 @@
-"""The compiled computations of a fit: loss, normal equations, adjoint gradient.
+"""The compiled computations of a fit: losses, normal equations, adjoint gradient, traces.
 
-All three run the whole time loop in one XLA program. Time goes in segments: within a segment sums
+All of them run the whole time loop in one XLA program. Time goes in segments: within a segment sums
 are kept in the precision of the run, across segments in float64, so that a float32 fit of a long
 recording still reaches its noise floor. Sums are over sweeps, never over starts.
 """
 
+import itertools
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Iterable
 
-import numpy as np
 import tensorflow as tf
 
 from odynn.data import Target
 from odynn.errors import FitError
-from odynn.fitting.losses import Loss, check_observed
+from odynn.fitting.losses.combination import Loss, check_observed
+from odynn.fitting.observation import Data, Observation
 from odynn.simulation.dynamics import Dynamics
 
 _SEGMENT = 32
 
 
-class Data(NamedTuple):
-    """A target as the kernels read it, time padded to whole segments.
-
-    Attributes:
-        stimulus: [time, sweep, 1].
-        observed: one [time, sweep, 1] an observed state.
-        valid: [time] 1 for samples of the target, 0 for padding.
-        initial: [sweep, 1] mV, or None.
-    """
-
-    stimulus: tf.Tensor
-    observed: tuple[tf.Tensor, ...]
-    valid: tf.Tensor
-    initial: tf.Tensor | None
-
-
 class Kernels:
-    """Compiled computations for one model, one target and one loss.
+    """Compiled computations for one model, one target and the elementwise terms of one loss.
 
-    Arguments and results of all three have the start as last axis. ``values`` holds every
+    Arguments and results of all of them have the start as last axis. ``values`` holds every
     parameter of the model, [parameter, start], in the order of ``names``; ``slope`` is dθ/du of the
     free ones, [free, start]; ``nudge`` is the gain K in 1/ms.
+
+    A term may have running variables of its own (the memory of a filter): these follow the states
+    of the model in what is carried from step to step, and derivatives go through them alike.
     """
 
     def __init__(self, dynamics: Dynamics, target: Target, loss: Loss, names: list[str], free: list[str]):
@@ -50,7 +37,7 @@ class Kernels:
         Args:
             dynamics: the model's step.
             target: the sweeps to fit.
-            loss: the loss.
+            loss: the loss; its terms per sweep are passed over.
             names: every parameter of the model.
             free: those that derivatives are taken for.
 
@@ -58,22 +45,25 @@ class Kernels:
             FitError: if the target lacks a state that the loss needs.
         """
         check_observed(loss, target.observed)
-        self.dynamics, self.loss, self.names, self.free = dynamics, loss, names, free
-        self.observed_states = tuple(target.observed)
-        self.samples = target.stimulus.size
+        self.dynamics, self.names, self.free = dynamics, names, free
+        self._steps = len(target.time)
+        self._observation = Observation(dynamics, target, loss.elementwise)
+        self.observed_states, self.samples = self._observation.states, self._observation.samples
         # One step of padding at least: the normal equations are summed one step late.
-        self._segments = math.ceil((len(target.time) + 1) / _SEGMENT)
-        self._data = self._padded(target, self._segments * _SEGMENT)
-        # About equal numbers of segments and of steps in one: memory grows as the root of time.
-        self._adjoint_length = max(_SEGMENT, math.isqrt(len(target.time) - 1) + 1)
-        self._adjoint_segments = math.ceil(len(target.time) / self._adjoint_length)
-        self._adjoint_data = self._padded(target, self._adjoint_segments * self._adjoint_length)
+        self._segments = math.ceil((self._steps + 1) / _SEGMENT)
+        self._data = self._observation.padded(self._segments * _SEGMENT)
+        self._adjoint = AdjointPlan(self._steps)
+        self._adjoint_data = self._observation.padded(self._adjoint.segments * self._adjoint.length)
         self._losses = tf.function(self._losses_graph, jit_compile=True, autograph=False)
         self._normal_equations = tf.function(self._normal_equations_graph, jit_compile=True, autograph=False)
         self._gradient = tf.function(self._gradient_graph, jit_compile=True, autograph=False)
+        self._traces = tf.function(self._traces_graph, jit_compile=True, autograph=False)
 
     def losses(self, values: tf.Tensor, nudge: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Return the loss, [start], and the mean squared error of each observed state, [state, start]."""
+        """Return what each term adds to the loss, [term, start], and mean squared errors, [state, start].
+
+        The latter are those of each observed state, over the samples that are not missing.
+        """
         return self._losses(values, self._number(nudge), self._data)
 
     def normal_equations(self, values: tf.Tensor, slope: tf.Tensor, nudge) -> tuple[tf.Tensor, ...]:
@@ -92,6 +82,20 @@ class Kernels:
         """
         return self._gradient(values, slope, self._number(nudge), self._adjoint_data)
 
+    def traces(self, states: tuple[str, ...], values: tf.Tensor, nudge) -> tuple[tf.Tensor, ...]:
+        """Return the states of these names after each step, [time, sweep, start] each."""
+        return self._traces(states, values, self._number(nudge), self._data)
+
+    def gradient_bytes(self) -> int:
+        """Return the memory that ``gradient`` keeps states in, for one start."""
+        carried = len(self.dynamics.states) + self._observation.variables
+        sweeps = self._data.stimulus.shape[1]
+        return self._adjoint.kept * carried * sweeps * self.dynamics.dtype.size
+
+    def traces_bytes(self, states: tuple[str, ...]) -> int:
+        """Return the memory that ``traces`` fills, for one start."""
+        return self.samples * len(states) * self.dynamics.dtype.size
+
     def _number(self, nudge: float) -> tf.Tensor:
         if nudge != 0 and "V" not in self.observed_states:
             raise FitError(
@@ -100,65 +104,70 @@ class Kernels:
             )
         return tf.constant(nudge, self.dynamics.dtype)
 
-    def _padded(self, target: Target, length: int) -> Data:
-        extra = length - len(target.time)
-
-        def tensor(trace):
-            return tf.constant(np.pad(trace, ((0, extra), (0, 0)), "edge")[..., None], self.dynamics.dtype)
-
-        valid = np.pad(np.ones(len(target.time)), (0, extra))
-        initial = (
-            None if target.initial is None else tf.constant(target.initial[:, None], self.dynamics.dtype)
-        )
-        return Data(
-            tensor(target.stimulus),
-            tuple(tensor(target.observed[state]) for state in self.observed_states),
-            tf.constant(valid, self.dynamics.dtype),
-            initial,
-        )
-
     def _parameters(self, values: tf.Tensor, data: Data) -> dict[str, tf.Tensor]:
         shape = [data.stimulus.shape[1], values.shape[1]]
         values = tf.cast(values, self.dynamics.dtype)
         return {name: tf.broadcast_to(values[place], shape) for place, name in enumerate(self.names)}
 
-    def _observed(self, data: Data, t) -> dict[str, tf.Tensor]:
-        return {name: trace[t] for name, trace in zip(self.observed_states, data.observed, strict=True)}
+    def _initial(self, P, data: Data) -> tuple[tf.Tensor, ...]:
+        """Return what is carried from step to step: the states, then the running variables of the terms."""
+        state = self.dynamics.initial(P, data.initial)
+        return (*state, *self._observation.memory(state))
 
     def _advance(self, state, P, nudge, data: Data, t) -> tuple[tf.Tensor, ...]:
-        """Return the state after step t."""
-        pull = self._observed(data, t).get("V", tf.zeros_like(data.stimulus[t]))
-        return self.dynamics.advance(state, data.stimulus[t], P, nudge, pull)
+        """Return the states after step t."""
+        gain, pull = self._observation.pull(data, t, nudge)
+        return self.dynamics.advance(state, data.stimulus[t], P, gain, pull)
 
-    def _observe(self, state, data: Data, t) -> tuple[list, list]:
-        """Return the residuals of the loss, and the errors of the observed states, after step t."""
-        observed = self._observed(data, t)
-        simulated = dict(zip(self.dynamics.states, state, strict=True))
-        residuals = [r * data.valid[t] for r in self.loss.residuals(simulated, observed)]
-        errors = [(simulated[name] - observed[name]) * data.valid[t] for name in self.observed_states]
-        return residuals, errors
+    def _step(self, carried, P, nudge, data: Data, t) -> tuple[tuple[tf.Tensor, ...], list]:
+        """Return what is carried on after step t, and the residuals of each term."""
+        state, memory = self._divided(carried)
+        state = self._advance(state, P, nudge, data, t)
+        memory, residuals = self._observation.residuals(state, memory, data, t)
+        return (*state, *memory), residuals
+
+    def _divided(self, carried) -> tuple[tuple, tuple]:
+        """Return the states and the running variables of the terms, of what is carried."""
+        number = len(self.dynamics.states)
+        return tuple(carried[:number]), tuple(carried[number:])
 
     def _losses_graph(self, values, nudge, data):
         P = self._parameters(values, data)
 
-        def segment(first, state, sums):
-            def body(k, state, sums):
-                state = self._advance(state, P, nudge, data, first + k)
-                residuals, errors = self._observe(state, data, first + k)
-                squares = [_summed(residuals), *(error * error for error in errors)]
-                return k + 1, state, tuple(a + b for a, b in zip(sums, squares, strict=True))
+        def segment(first, carried, sums):
+            def body(k, carried, sums):
+                carried, residuals = self._step(carried, P, nudge, data, first + k)
+                errors = self._observation.errors(self._divided(carried)[0], data, first + k)
+                squares = [*map(_summed, residuals), *(error * error for error in errors)]
+                return k + 1, carried, tuple(a + b for a, b in zip(sums, squares, strict=True))
 
-            zeros = tuple(tf.zeros_like(state[0]) for _ in sums)
-            _, state, parts = tf.while_loop(lambda k, *_: k < _SEGMENT, body, (0, state, zeros))
-            return first + _SEGMENT, state, _added(sums, parts)
+            zeros = tuple(tf.zeros_like(carried[0]) for _ in sums)
+            _, carried, parts = tf.while_loop(lambda k, *_: k < _SEGMENT, body, (0, carried, zeros))
+            return first + _SEGMENT, carried, _added(sums, parts)
 
-        state = self.dynamics.initial(P, data.initial)
-        sums = tuple(_zeros64(state[0]) for _ in range(1 + len(self.observed_states)))
+        carried, terms = self._initial(P, data), len(self._observation.terms)
+        sums = tuple(_zeros64(carried[0]) for _ in range(terms + len(self.observed_states)))
         _, _, sums = tf.while_loop(
-            lambda first, *_: first < self._segments * _SEGMENT, segment, (0, state, sums)
+            lambda first, *_: first < self._segments * _SEGMENT, segment, (0, carried, sums)
         )
         means = [tf.reduce_sum(total, axis=0) / self.samples for total in sums]
-        return means[0], tf.stack(means[1:])
+        parts = tf.stack(means[:terms]) if terms else tf.zeros([0, values.shape[1]], tf.float64)
+        return parts, tf.stack(means[terms:])
+
+    def _traces_graph(self, states, values, nudge, data):
+        P = self._parameters(values, data)
+        places = [self.dynamics.states.index(state) for state in states]
+        state = self.dynamics.initial(P, data.initial)
+        kept = tuple(
+            tf.TensorArray(state[at].dtype, size=self._steps, element_shape=state[at].shape) for at in places
+        )
+
+        def body(t, state, kept):
+            state = self._advance(state, P, nudge, data, t)
+            return t + 1, state, tuple(a.write(t, state[at]) for a, at in zip(kept, places, strict=True))
+
+        _, _, kept = tf.while_loop(lambda t, *_: t < self._steps, body, (0, state, kept))
+        return tuple(array.stack() for array in kept)
 
     def _normal_equations_graph(self, values, slope, nudge, data):
         P = self._parameters(values, data)
@@ -178,27 +187,32 @@ class Kernels:
                 )
             return sum(terms[1:], terms[0]) if terms else tf.zeros_like(sensitivities[0])
 
-        def segment(first, state, S, late, sums):
-            def body(k, state, S, late, sums):
+        def segment(first, carried, S, late, sums):
+            def body(k, carried, S, late, sums):
                 # The Jacobian is multiplied one step late: as a loop variable it is in memory, while
                 # as an expression it is computed anew for every element of JᵀJ (2 to 20 times slower).
                 sums = tuple(a + b for a, b in zip(sums, products(late), strict=True))
+                (state, memory), (S_state, S_memory) = self._divided(carried), self._divided(S)
                 sources = [*state, *free_of(P)]
                 with tf.GradientTape(persistent=True) as tape:
                     tape.watch(sources)
                     state = self._advance(state, P, nudge, data, first + k)
-                S = tuple(chained(row, S) for row in derivatives(state, tape, sources))
+                S_state = tuple(chained(row, S_state) for row in derivatives(state, tape, sources))
+                sources, S = [*state, *memory], (*S_state, *S_memory)
                 with tf.GradientTape(persistent=True) as tape:
-                    tape.watch(state)
-                    residuals, _ = self._observe(state, data, first + k)
-                jacobians = tuple(chained(row, S) for row in derivatives(residuals, tape, state))
-                return k + 1, state, S, (jacobians, tuple(residuals)), sums
+                    tape.watch(sources)
+                    memory, residuals = self._observation.residuals(state, memory, data, first + k)
+                    residuals = tuple(itertools.chain.from_iterable(residuals))
+                jacobians = tuple(chained(row, S) for row in derivatives(residuals, tape, sources))
+                S_memory = tuple(chained(row, S) for row in derivatives(memory, tape, sources))
+                carried, S = (*state, *memory), (*S_state, *S_memory)
+                return k + 1, carried, S, (jacobians, residuals), sums
 
             zeros = tuple(tf.zeros(part.shape, self.dynamics.dtype) for part in sums)
-            _, state, S, late, parts = tf.while_loop(
-                lambda k, *_: k < _SEGMENT, body, (0, state, S, late, zeros)
+            _, carried, S, late, parts = tf.while_loop(
+                lambda k, *_: k < _SEGMENT, body, (0, carried, S, late, zeros)
             )
-            return first + _SEGMENT, state, S, late, _added(sums, parts)
+            return first + _SEGMENT, carried, S, late, _added(sums, parts)
 
         def products(late):
             """Return what one time adds to JᵀJ, Jᵀr and the sum of squares, summed over sweeps."""
@@ -211,70 +225,66 @@ class Kernels:
 
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(free_of(P))
-            state = self.dynamics.initial(P, data.initial)
+            carried = self._initial(P, data)
         number, starts = len(self.free), values.shape[1]
-        nothing = tf.zeros([number, *state[0].shape], self.dynamics.dtype)
-        S = tuple(chained([None, *row], (nothing,)) for row in derivatives(state, tape, free_of(P)))
-        residuals = len(
-            self.loss.residuals(dict(zip(self.dynamics.states, state, strict=True)), self._observed(data, 0))
-        )
-        late = (nothing,) * residuals, (tf.zeros_like(state[0]),) * residuals
+        nothing = tf.zeros([number, *carried[0].shape], self.dynamics.dtype)
+        S = tuple(chained([None, *row], (nothing,)) for row in derivatives(carried, tape, free_of(P)))
+        residuals = self._observation.residuals(*self._divided(carried), data, 0)[1]
+        residuals = sum(len(one) for one in residuals)
+        late = (nothing,) * residuals, (tf.zeros_like(carried[0]),) * residuals
         sums = tuple(
             tf.zeros(shape, tf.float64) for shape in ([number, number, starts], [number, starts], [starts])
         )
         _, _, _, _, sums = tf.while_loop(
-            lambda first, *_: first < self._segments * _SEGMENT, segment, (0, state, S, late, sums)
+            lambda first, *_: first < self._segments * _SEGMENT, segment, (0, carried, S, late, sums)
         )
         return tuple(total / self.samples for total in sums)
 
     def _gradient_graph(self, values, slope, nudge, data):
         P = self._parameters(values, data)
-        length, segments = self._adjoint_length, self._adjoint_segments
+        length, segments = self._adjoint.length, self._adjoint.segments
         free = [P[name] for name in self.free]
 
-        def run(first, state, visit: Callable):
-            """Run one segment forward; ``visit`` keeps each state before its step."""
-            kept = visit(state)
+        def run(first, carried, kept):
+            """Run one segment forward and keep what was carried into each step."""
 
-            def body(k, state, kept):
-                kept = tuple(array.write(k, value) for array, value in zip(kept, state, strict=True))
-                return k + 1, self._advance(state, P, nudge, data, first + k), kept
+            def body(k, carried, kept):
+                kept = tuple(array.write(k, value) for array, value in zip(kept, carried, strict=True))
+                return k + 1, self._step(carried, P, nudge, data, first + k)[0], kept
 
-            return tf.while_loop(lambda k, *_: k < length, body, (0, state, kept))[1:]
+            return tf.while_loop(lambda k, *_: k < length, body, (0, carried, kept))[2]
 
-        def arrays(state, size):
+        def arrays(carried, size):
             return tuple(
                 tf.TensorArray(x.dtype, size=size, element_shape=x.shape, clear_after_read=False)
-                for x in state
+                for x in carried
             )
 
-        def forward(s, state, starts):
-            starts = tuple(array.write(s, x) for array, x in zip(starts, state, strict=True))
-            _, state = tf.while_loop(
+        def forward(s, carried, starts):
+            starts = tuple(array.write(s, x) for array, x in zip(starts, carried, strict=True))
+            _, carried = tf.while_loop(
                 lambda k, *_: k < length,
-                lambda k, state: (k + 1, self._advance(state, P, nudge, data, s * length + k)),
-                (0, state),
+                lambda k, carried: (k + 1, self._step(carried, P, nudge, data, s * length + k)[0]),
+                (0, carried),
             )
-            return s + 1, state, starts
+            return s + 1, carried, starts
 
         with tf.GradientTape() as start_tape:
             start_tape.watch(free)
-            state = self.dynamics.initial(P, data.initial)
-        _, _, starts = tf.while_loop(lambda s, *_: s < segments, forward, (0, state, arrays(state, segments)))
+            begin = self._initial(P, data)
+        _, _, starts = tf.while_loop(lambda s, *_: s < segments, forward, (0, begin, arrays(begin, segments)))
 
         def backward(s, costate, totals, total):
             first = s * length
-            _, kept = run(
-                first, tuple(array.read(s) for array in starts), lambda state: arrays(state, length)
-            )
+            kept = run(first, tuple(array.read(s) for array in starts), arrays(begin, length))
 
             def body(k, costate, sums, squares):
                 before = tuple(array.read(k) for array in kept)
                 sources = [*before, *free]
                 with tf.GradientTape() as tape:
                     tape.watch(sources)
-                    new = self._advance(before, P, nudge, data, first + k)
-                    square = _summed(self._observe(new, data, first + k)[0])
+                    new, residuals = self._step(before, P, nudge, data, first + k)
+                    square = _summed(itertools.chain.from_iterable(residuals))
                 found = tape.gradient(
                     [*new, square],
                     sources,
@@ -290,13 +300,13 @@ class Kernels:
             )
             return s - 1, costate, _added(totals, sums), total + tf.cast(squares, tf.float64)
 
-        costate = tuple(tf.zeros_like(x) for x in state)
+        costate = tuple(tf.zeros_like(x) for x in begin)
         totals = tuple(_zeros64(x) for x in free)
         _, costate, totals, total = tf.while_loop(
-            lambda s, *_: s >= 0, backward, (segments - 1, costate, totals, _zeros64(state[0]))
+            lambda s, *_: s >= 0, backward, (segments - 1, costate, totals, _zeros64(begin[0]))
         )
         at_start = start_tape.gradient(
-            state, free, output_gradients=costate, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            begin, free, output_gradients=costate, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
         gradient = tf.stack([tf.reduce_sum(x, axis=0) for x in _added(totals, at_start)])
         return gradient * tf.cast(slope, tf.float64) / self.samples, tf.reduce_sum(
@@ -304,7 +314,32 @@ class Kernels:
         ) / self.samples
 
 
-def _summed(residuals: list[tf.Tensor]) -> tf.Tensor:
+class AdjointPlan:
+    """How the adjoint divides time: into about as many segments as a segment has steps.
+
+    The states are kept at the start of each segment and, one segment at a time, at each of its steps:
+    together about 2 √T of them, the fewest that a single recomputation allows.
+
+    Attributes:
+        length: steps of a segment.
+        segments: number of segments.
+
+    >>> AdjointPlan(100_000).kept
+    633
+    """
+
+    def __init__(self, steps: int):
+        """Divide a number of time steps."""
+        self.length = max(_SEGMENT, math.isqrt(steps - 1) + 1)
+        self.segments = math.ceil(steps / self.length)
+
+    @property
+    def kept(self) -> int:
+        """Number of times whose states are kept at once."""
+        return self.length + self.segments
+
+
+def _summed(residuals: Iterable[tf.Tensor]) -> tf.Tensor:
     squares = [r * r for r in residuals]
     return sum(squares[1:], squares[0])
 

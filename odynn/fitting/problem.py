@@ -1,15 +1,20 @@
 """A fit as an optimiser sees it: points u of many starts in, losses and derivatives out."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from odynn.data import Parameter, Target
+from odynn.errors import FitError, OdynnError, listed
 from odynn.fitting.kernels import Kernels
-from odynn.fitting.losses import Loss
+from odynn.fitting.losses import Loss, SweepTerm, make_loss
 from odynn.fitting.transforms import Transform
-from odynn.simulation.blocks import block_width, run_blocks
+from odynn.simulation.blocks import block_width, narrowed, run_blocks
 from odynn.simulation.dynamics import Dynamics
+
+# Bytes that the states kept by an adjoint pass, or the traces of one block of starts, may take.
+_MEMORY = 1 << 28
 
 
 class Problem:
@@ -21,6 +26,8 @@ class Problem:
     Attributes:
         names: parameters of the model.
         transform: between values and points.
+        loss: what is minimised.
+        observed_states: states of the target.
     """
 
     def __init__(
@@ -43,12 +50,32 @@ class Problem:
             threads: blocks computed at once.
         """
         self.names = list(parameters)
-        self.transform = Transform(parameters)
+        self.transform, self.loss = Transform(parameters), loss
         self._free = [self.names.index(name) for name in self.transform.parameters]
         self._kernels = Kernels(dynamics, target, loss, self.names, list(self.transform.parameters))
         self._width = block_width(target.stimulus.shape[1], starts)
         self._threads = threads
         self.observed_states = self._kernels.observed_states
+        self._per_sweep = [(one, one.term.prepare(target)) for one in loss.per_sweep]
+        self._given = (dynamics, target, parameters, starts, threads)
+        self._others: dict[str, Problem] = {}
+
+    def minimising(self, loss: Mapping | Sequence[Mapping]) -> "Problem":
+        """Return the same problem with another loss, compiled once for equal ones; itself for its own.
+
+        Args:
+            loss: its settings, see ``make_loss``.
+
+        Raises:
+            OdynnError: if a term cannot be made, or the target lacks a state that it needs.
+        """
+        key = json.dumps(loss, sort_keys=True)
+        if key not in self._others:
+            dynamics, target, parameters, starts, threads = self._given
+            made = make_loss(loss)
+            same = made == self.loss
+            self._others[key] = self if same else Problem(dynamics, target, made, parameters, starts, threads)
+        return self._others[key]
 
     def values(self, u: np.ndarray, base: np.ndarray) -> np.ndarray:
         """Return all parameters, [parameter, start], at points u."""
@@ -60,23 +87,103 @@ class Problem:
         """Return the points u [free, start] of all parameters [parameter, start]."""
         return self.transform.inverse(values[self._free])
 
+    def evaluate(self, values: np.ndarray, nudge: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        """Return what each term adds to the loss and the mean squared errors of the observed states.
+
+        Args:
+            values: [parameter, start].
+            nudge: gain K, 1/ms.
+
+        Returns:
+            [term, start] weight · value, in the order of ``loss.terms``, and [state, start]; the former
+            not finite where a trace is not.
+        """
+        parts, squares = self._run(lambda v: self._kernels.losses(v, nudge), [values])
+        found = dict(zip((one.name for one in self.loss.elementwise), parts, strict=True))
+        if self._per_sweep:
+            found |= self._values_per_sweep(values, nudge)
+        return np.array([found[one.name] for one in self.loss.terms]), squares
+
+    def parts(self, values: np.ndarray, nudge: float = 0.0) -> dict[str, np.ndarray]:
+        """Return what each term adds to the loss, weight · value, by its name, [start]."""
+        names = [one.name for one in self.loss.terms]
+        return dict(zip(names, self.evaluate(values, nudge)[0], strict=True))
+
     def errors(self, values: np.ndarray, nudge: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Return loss [start] and mean squared error of each observed state [state, start]."""
-        return tuple(self._run(lambda v: self._kernels.losses(v, nudge), [values]))
+        parts, squares = self.evaluate(values, nudge)
+        return parts.sum(axis=0), squares
 
     def losses(self, u: np.ndarray, base: np.ndarray, nudge: float = 0.0) -> np.ndarray:
         """Return the loss, [start]."""
-        return self.errors(self.values(u, base), nudge)[0]
+        values = self.values(u, base)
+        if self.loss.elementwise:
+            return self.errors(values, nudge)[0]
+        return np.sum(list(self._values_per_sweep(values, nudge).values()), axis=0)
 
     def normal_equations(self, u: np.ndarray, base: np.ndarray, nudge: float = 0.0) -> tuple[np.ndarray, ...]:
         """Return JᵀJ [free, free, start], Jᵀr [free, start] and the loss [start]."""
-        columns = [self.values(u, base), self.transform.slope(u)]
+        columns = self._differentiable(u, base)
         return tuple(self._run(lambda v, slope: self._kernels.normal_equations(v, slope, nudge), columns))
 
     def gradient(self, u: np.ndarray, base: np.ndarray, nudge: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """Return the derivative of the loss by u [free, start], and the loss [start], by the adjoint."""
-        columns = [self.values(u, base), self.transform.slope(u)]
-        return tuple(self._run(lambda v, slope: self._kernels.gradient(v, slope, nudge), columns))
+        """Return the derivative of the loss by u [free, start], and the loss [start], by the adjoint.
 
-    def _run(self, compute, columns):
-        return run_blocks(compute, columns, self._width, self._threads)
+        Blocks are as narrow as the memory for the states that the adjoint keeps asks for.
+        """
+        columns = self._differentiable(u, base)
+        width = narrowed(self._width, self._kernels.gradient_bytes(), _MEMORY)
+        return tuple(self._run(lambda v, slope: self._kernels.gradient(v, slope, nudge), columns, width))
+
+    def _differentiable(self, u: np.ndarray, base: np.ndarray) -> list[np.ndarray]:
+        if self._per_sweep:
+            raise FitError(
+                "loss: derivatives are of terms that give residuals. Received: "
+                f"{listed(one.name for one, _ in self._per_sweep)}, a number for a whole sweep. "
+                "Give the stage a loss of other terms, or a method that needs no derivatives."
+            )
+        return [self.values(u, base), self.transform.slope(u)]
+
+    def _values_per_sweep(self, values: np.ndarray, nudge: float) -> dict[str, np.ndarray]:
+        """Return what the terms per sweep add to the loss, by name; NaN where a trace is not finite.
+
+        As many starts at a time as the memory for their traces allows; each start by itself.
+        """
+        states = tuple(dict.fromkeys(state for one, _ in self._per_sweep for state in one.term.states))
+        width = narrowed(self._width, self._kernels.traces_bytes(states) * self._threads, _MEMORY)
+        found = np.full((len(self._per_sweep), values.shape[1]), np.nan)
+        for first in range(0, values.shape[1], width * self._threads):
+            starts = slice(first, first + width * self._threads)
+            traces = self._run(lambda v: self._kernels.traces(states, v, nudge), [values[:, starts]], width)
+            finite = np.logical_and.reduce([np.isfinite(trace).all(axis=(0, 1)) for trace in traces])
+            if not finite.any():
+                continue
+            places = np.arange(values.shape[1])[starts][finite]
+            named = {state: trace[..., finite] for state, trace in zip(states, traces, strict=True)}
+            for row, (one, term) in enumerate(self._per_sweep):
+                given = {state: named[state] for state in one.term.states}
+                found[row, places] = one.weight * np.mean(_values(term, given), axis=0)
+        return {one.name: row for (one, _), row in zip(self._per_sweep, found, strict=True)}
+
+    def _run(self, compute, columns, width=None):
+        return run_blocks(compute, columns, width or self._width, self._threads)
+
+
+def _values(term: SweepTerm, traces: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return what a term says of traces, [sweep, start]."""
+    shape = next(iter(traces.values())).shape[1:]
+    try:
+        found = np.asarray(term.values(traces), dtype=float)
+    except OdynnError:
+        raise
+    except Exception as error:  # whatever a user's code raises
+        raise FitError(
+            f"loss: {type(term).__name__}.values must return a number for each sweep and start. "
+            f"It raised {type(error).__name__}: {error}. Correct it."
+        ) from error
+    if found.shape != shape:
+        raise FitError(
+            f"loss: {type(term).__name__}.values must return an array [sweep, start] = {list(shape)}. "
+            f"Received: shape {list(found.shape)}. Reduce over time alone."
+        )
+    return found

@@ -73,7 +73,8 @@ def fit_stages(
         u: [free, start] starting points.
         base: [parameter, start] values of all parameters.
         start_loss: [start] free-run loss of the starting points.
-        stages: for each stage its ``method`` and the options of that method.
+        stages: for each stage its ``method``, the options of that method, and its ``loss`` if it has
+            one of its own.
         keeper: holds the state of an interrupted fit, and gets it as it changes.
 
     Returns:
@@ -85,16 +86,18 @@ def fit_stages(
     parts = []
     for number, stage in enumerate(stages):
         options = dict(stage)
-        method = options.pop("method")
+        method, own_loss = options.pop("method"), options.pop("loss", None)
+        minimised = problem if own_loss is None else problem.minimising(own_loss)
         part = finished.result(number)
         if part is None:
             log.info("stage %d of %d: %s, %s", number + 1, len(stages), method, _described(options))
             progress = _progress(options["iterations"])
-            part = METHODS[method](problem, u, base, progress=progress, keeper=finished, **options)
+            part = METHODS[method](minimised, u, base, progress=progress, keeper=finished, **options)
             finished.end_stage(part)
         parts.append(part)
         u = part.u
-        free_run = part.loss if options["nudge"] == 0 else problem.losses(u, base)
+        ranked = options["nudge"] == 0 and minimised is problem
+        free_run = part.loss if ranked else problem.losses(u, base)
         better = np.isfinite(free_run) & (free_run < best_loss)
         best_u[:, better], best_loss[better] = u[:, better], free_run[better]
     status, cause = parts[-1].status.copy(), parts[-1].cause.copy()

@@ -40,6 +40,24 @@ def sigmoid(x: Values) -> Values:
     return np.where(x >= 0, 1.0, decayed) / (1.0 + decayed)
 
 
+def softplus(x: Values) -> Values:
+    """log(1 + exp(x)), a soft max(x, 0), without overflow in value or gradient.
+
+    >>> round(float(softplus(0.0)), 6)
+    0.693147
+    """
+    if is_tensor(x):
+        return sys.modules["tensorflow"].math.softplus(x)
+    return np.logaddexp(0.0, x)
+
+
+def positive(x: Values) -> Values:
+    """Return x where it is positive, else 0."""
+    if is_tensor(x):
+        return sys.modules["tensorflow"].nn.relu(x)
+    return np.maximum(x, 0.0)
+
+
 def where(condition: Values, yes: Values, no: Values) -> Values:
     """Elementwise choice."""
     if is_tensor(condition, yes, no):

@@ -104,18 +104,16 @@ def check_experiment(settings: Mapping) -> list[str]:
             _check_names("target.synthetic.parameters", synthetic["parameters"], model)
         except ModelError as error:
             problems.append(str(error))
-    problems += _check_states(model, settings["loss"], synthetic)
+    problems += _check_states(model, synthetic) if synthetic else []
     problems += _check_dt(model, parameters, settings["dt"])
     return problems
 
 
-def _check_states(model: type[BioNeuron], loss: Mapping, synthetic: Mapping | None) -> list[str]:
-    named = {"loss": [state for state, weight in loss.items() if weight > 0]}
-    if synthetic:
-        named |= {
-            "target.synthetic.observed": synthetic["observed"],
-            "target.synthetic.noise": synthetic["noise"],
-        }
+def _check_states(model: type[BioNeuron], synthetic: Mapping) -> list[str]:
+    named = {
+        "target.synthetic.observed": synthetic["observed"],
+        "target.synthetic.noise": synthetic["noise"],
+    }
     problems = [
         f"{key}.{state}: {model.__name__} has no state '{state}'.{did_you_mean(state, model.states)} "
         f"It has: {listed(model.states)}."
@@ -123,14 +121,12 @@ def _check_states(model: type[BioNeuron], loss: Mapping, synthetic: Mapping | No
         for state in states
         if state not in model.states
     ]
-    for key in ("loss", "target.synthetic.noise") if synthetic and not problems else ():
-        problems += [
-            f"{key}.{state}: the synthetic target does not record '{state}'. Add it to "
-            f"target.synthetic.observed, now {listed(synthetic['observed'])}."
-            for state in named[key]
-            if state not in synthetic["observed"]
-        ]
-    return problems
+    return problems or [
+        f"target.synthetic.noise.{state}: the synthetic target does not record '{state}'. Add it to "
+        f"target.synthetic.observed, now {listed(synthetic['observed'])}."
+        for state in synthetic["noise"]
+        if state not in synthetic["observed"]
+    ]
 
 
 def _check_dt(model: type[BioNeuron], parameters: Mapping[str, Parameter], dt: float) -> list[str]:

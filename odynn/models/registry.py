@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from odynn.models.model import BioNeuron
 
 MODEL_PATHS = {
     "celegans": "odynn.models.celegans:CElegansNeuron",
+    "cortical": "odynn.models.cortical:CorticalNeuron",
     "leaky": "odynn.models.leaky:LeakyIntegrate",
     "hodghuxsimple": "odynn.models.hodghuxsimple:HodgHuxSimple",
     "hodgkinhuxley": "odynn.models.hodgkinhuxley:HodgkinHuxley",
@@ -42,16 +44,27 @@ def load_model(name: str) -> type[BioNeuron]:
             f"model: no model of the library is called '{name}'.{did_you_mean(name, MODEL_PATHS)} "
             f"Known: {listed(MODEL_PATHS)}. For your own model give path/to/file.py:ClassName."
         )
-    return _checked(_from_file(Path(path), attribute), f"{path}:{attribute}")
+    return _checked(class_from_file(path, attribute), f"{path}:{attribute}")
 
 
-def _from_file(path: Path, attribute: str) -> type:
+def class_from_file(file: str | os.PathLike, attribute: str, key: str = "model") -> type:
+    """Return a class of a Python file of the user's, which is run.
+
+    Args:
+        file: the path.
+        attribute: name of the class.
+        key: of the configuration that names it, for messages.
+
+    Raises:
+        ModelError: if there is no such file or class, or the file cannot be run.
+    """
+    path = Path(file)
     if not path.is_file():
-        raise ModelError(f"model: there is no file {path}. Paths are relative to the config file.")
+        raise ModelError(f"{key}: there is no file {path}. Paths are relative to the config file.")
     # One module a file content: two experiments may use files of the same name.
     source = path.read_bytes()
     digest = hashlib.sha256(source + str(path).encode()).hexdigest()[:12]
-    unique = f"odynn_user_model_{digest}"
+    unique = f"odynn_user_code_{digest}"
     if unique not in sys.modules:
         spec = importlib.util.spec_from_file_location(unique, path)
         module = importlib.util.module_from_spec(spec)
@@ -63,7 +76,7 @@ def _from_file(path: Path, attribute: str) -> type:
             del sys.modules[unique]
             place = _line_of(error, path)
             raise ModelError(
-                f"model: running {path}{place} raised {type(error).__name__}: {error}. "
+                f"{key}: running {path}{place} raised {type(error).__name__}: {error}. "
                 "The file must import without error, in the environment that odynn runs in."
             ) from error
     module = sys.modules[unique]
@@ -74,7 +87,7 @@ def _from_file(path: Path, attribute: str) -> type:
             if isinstance(value, type) and value.__module__ == unique
         ]
         raise ModelError(
-            f"model: {path} defines no class '{attribute}'.{did_you_mean(attribute, classes)} "
+            f"{key}: {path} defines no class '{attribute}'.{did_you_mean(attribute, classes)} "
             f"It defines: {listed(classes) or 'no class'}."
         )
     return getattr(module, attribute)

@@ -9,6 +9,7 @@ from odynn.plotting.fits import history, waterfall
 from odynn.plotting.neurons import neuron_details, neuron_output
 from odynn.plotting.page import report
 from odynn.plotting.panels import details
+from odynn.plotting.rasters import raster
 from odynn.plotting.summary import Summary, summarise
 from odynn.plotting.sweeps import traces
 from odynn.plotting.tables import parameter_table, score_table
@@ -22,6 +23,7 @@ __all__ = [
     "parameter_table",
     "parameters",
     "png",
+    "raster",
     "report",
     "save",
     "score_table",

@@ -4,7 +4,7 @@ import numpy as np
 
 from odynn.data import Best, Fit, Target
 from odynn.plotting.spelling import measure, score, short
-from odynn.plotting.summary import Summary
+from odynn.plotting.summary import Summary, spikes_said
 
 
 def described(target: Target) -> str:
@@ -33,6 +33,10 @@ def tiles(summary: Summary, target: Target, loss_unit: str) -> list[tuple[str, s
         other = summary.training.get(state) if summary.held_out else None
         note = f"training: {measure(other.rmse, unit)}" if other else ""
         found.append((f"RMSE{name}, {where} sweeps", measure(result.rmse, unit), note))
+    if where in summary.spikes:
+        spikes = summary.spikes[where]
+        timing = f"mean Γ {spikes.gamma:.2f}".replace("-", "−") if np.isfinite(spikes.gamma) else ""
+        found.append((f"Spike counts within ±1, {where}", f"{spikes.within_one} of {spikes.sweeps}", timing))
     near = f"{summary.near} within 10 % of the best loss" if summary.near else "none with a finite loss"
     found.append(("Starts", str(summary.starts), near))
     floor = f"noise floor: {measure(summary.floor, loss_unit)}" if summary.floor is not None else ""
@@ -55,6 +59,9 @@ def alternative(name: str, summary: Summary, target: Target, fit: Fit) -> str:
     known = {
         "traces": f"Traces of {states} with the best fits on top: {train} training sweeps and "
         f"{len(target.sweeps) - train} held-out sweeps, the stimulus below each. {summary.headline}",
+        "spikes": "Times of the recorded spikes and of those of the best fits, a row a sweep"
+        + "".join(f"; {spikes_said(kind, found)}" for kind, found in summary.spikes.items())
+        + ".",
         "waterfall": f"Final loss of {summary.starts} starts in order of rank on a logarithmic axis. "
         f"By status: {statuses}. Lowest loss {short(summary.loss)}.",
         "parameters": f"Position of {free} free parameters between their bounds, for all starts; the numbers "
@@ -81,6 +88,12 @@ def captions(fit: Fit, target: Target, best: Best, summary: Summary) -> dict[str
         if len(np.unique(fit.stage)) > 1
         else ""
     )
+    counted = (
+        " Where there are spikes, their number in the best fit and in the recording, and the coincidence "
+        "factor Γ come first, and what there is no room for is in the tables."
+        if summary.spikes
+        else ""
+    )
     sweep = next(
         (
             f"held-out sweep {number}"
@@ -92,7 +105,10 @@ def captions(fit: Fit, target: Target, best: Best, summary: Summary) -> dict[str
     return {
         "traces": f"Each sweep with the best fit on top and the stimulus below.{others} RMSE and R² are "
         "those of the best fit on that sweep; R² compares it with a flat line at the mean of the sweep, so a "
-        "sweep with little in it has a low one.",
+        f"sweep with little in it has a low one.{counted}",
+        "spikes": "Each sweep is a row: the recorded spikes above, those of the best fits below. On the "
+        "right, the number of spikes of the best fit and of the recording, and the coincidence factor Γ: 1 "
+        "where each spike has a counterpart within ±4 ms, 0 where no more do than by chance.",
         "waterfall": "Final training loss of every start, best first. A flat stretch on the left means that "
         f"many starts found the same quality of fit.{floor}",
         "parameters": "Each parameter between its bounds. Many dark dots at one place: the data determine "

@@ -34,6 +34,25 @@ class Score:
     r2: float
 
 
+@dataclass(frozen=True)
+class SpikeScore:
+    """How well a simulation reproduces the spikes of some sweeps.
+
+    Attributes:
+        sweeps: number of sweeps.
+        within_one: in how many of them the number of spikes is right to within one.
+        recorded: spikes of the recording in all of them.
+        simulated: spikes of the simulation, of the sweeps where it is finite.
+        gamma: mean coincidence factor over the sweeps with spikes; NaN where there are none.
+    """
+
+    sweeps: int
+    within_one: int
+    recorded: int
+    simulated: int
+    gamma: float
+
+
 def usable(fit: Fit) -> np.ndarray:
     """Return [start] true for starts that ended with a finite loss and did not diverge."""
     return np.isfinite(fit.loss) & (np.asarray(fit.status) != Status.DIVERGED)
@@ -203,3 +222,32 @@ def pooled_score(target: Target, best: Best, state: str, sweeps: np.ndarray, ran
     error = float(np.mean((simulated - recorded)[seen] ** 2))
     variance = float(np.var(recorded[seen]))
     return Score(np.sqrt(error), 1 - error / variance if variance > 0 else np.nan)
+
+
+def spike_score(target: Target, best: Best, sweeps: np.ndarray, rank: int = 0) -> SpikeScore | None:
+    """Return how well one start reproduces the spikes of some sweeps.
+
+    Args:
+        target: the recorded traces.
+        best: the simulations, with their scores.
+        sweeps: [sweep] true for the sweeps of the target that count.
+        rank: place of the start among the best, 0 for the best one.
+
+    Returns:
+        The score, or None where there is no such start or sweep, or the recording has no spikes.
+    """
+    if not np.any(sweeps) or len(best.ids) <= rank or "spike_count_observed" not in best.scores:
+        return None
+    places = places_of(target, best)[sweeps]
+    recorded, simulated, found = (
+        np.asarray(best.scores[name], dtype=float)[places, rank]
+        for name in ("spike_count_observed", "spike_count", "gamma")
+    )
+    found = found[np.isfinite(found)]
+    return SpikeScore(
+        sweeps=len(places),
+        within_one=int((np.abs(simulated - recorded) <= 1).sum()),
+        recorded=int(recorded.sum()),
+        simulated=int(np.nansum(simulated)),
+        gamma=float(found.mean()) if found.size else np.nan,
+    )

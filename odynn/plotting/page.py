@@ -18,11 +18,11 @@ from odynn.data import Best, Fit, Target
 from odynn.errors import OdynnError
 from odynn.plotting import measures
 from odynn.plotting.captions import alternative, captions, described, tiles
-from odynn.plotting.cells import parameter_rows, plain_rows, score_rows
+from odynn.plotting.cells import feature_rows, loss_rows, parameter_rows, plain_rows, score_rows
 from odynn.plotting.summary import summarise
 from odynn.plotting.tables import parameter_table, score_table
 
-_KNOWN_FIGURES = ("traces", "waterfall", "parameters", "history", "details")
+_KNOWN_FIGURES = ("traces", "spikes", "waterfall", "parameters", "history", "details")
 _KNOWN_TABLES = ("parameters", "scores")
 _VERDICT_WORDS = (
     ("determined", "Determined", f"spread up to {100 * measures.LOOSE:.0f} % of the bounds"),
@@ -57,7 +57,7 @@ def report(
         target: the recorded traces.
         fit: all starts.
         best: simulations of the best starts.
-        figures: name ("traces", "waterfall", "parameters", "history", "details", or any other) to a
+        figures: name ("traces", "spikes", "waterfall", "parameters", "history", "details", or any other) to a
             PNG file, which is copied into the page; a missing name leaves its section out.
         tables: "parameters" and "scores" as ``parameter_table`` and ``score_table`` return them (made
             here where missing), and any other.
@@ -102,6 +102,8 @@ def report(
         "more_figures": [name for name in figures if name not in _KNOWN_FIGURES],
         "parameters": parameter_rows(table, fit),
         "scores": score_rows(scores, best, summary),
+        "features": feature_rows(scores),
+        "loss_parts": loss_rows(fit),
         "more_tables": {name: plain_rows(more) for name, more in tables.items() if name not in _KNOWN_TABLES},
         "captions": captions(fit, target, best, summary),
         "settings": yaml.safe_dump(

@@ -8,9 +8,11 @@ import numpy as np
 from odynn.data import Best, Fit, Status, Target
 from odynn.plotting import measures
 from odynn.plotting.appearance import STATUS
-from odynn.plotting.measures import Score
+from odynn.plotting.measures import Score, SpikeScore
 from odynn.plotting.spelling import measure, score, short
 
+# A mean coincidence factor from which on a model is said to spike at the right times.
+_COINCIDENT = 0.5
 # The best value of a parameter this near to the truth, relatively, has found it.
 _RECOVERED = 0.05
 _NAMES = {"V": "the voltage", "Ca": "the calcium"}
@@ -43,6 +45,8 @@ class Summary:
         held_out: observed state to the score of the best start over all held-out sweeps.
         training: the same over the training sweeps.
         worst: observed state to (number, R²) of the held-out sweep that the best start follows least.
+        spikes: "training" and "held-out" to how well the best start reproduces the spikes of those
+            sweeps; empty where the recording has none.
         groups: verdict to the names of free parameters; "not judged" where too few starts agree.
         at_bounds: free parameters whose best value lies at a bound.
         headline: the result in one or two sentences.
@@ -59,6 +63,7 @@ class Summary:
     held_out: Mapping[str, Score]
     training: Mapping[str, Score]
     worst: Mapping[str, tuple[int, float]]
+    spikes: Mapping[str, SpikeScore]
     groups: Mapping[str, tuple[str, ...]]
     at_bounds: tuple[str, ...]
     headline: str
@@ -88,6 +93,11 @@ def summarise(
     any_good = bool(measures.usable(fit).any())
     near = len(measures.equally_good(fit))
     held_out, training = _pooled(target, best, ~train), _pooled(target, best, train)
+    spikes = {
+        name: found
+        for name, sweeps in (("training", train), ("held-out", ~train))
+        if (found := measures.spike_score(target, best, sweeps)) is not None
+    }
     groups: dict[str, list[str]] = {}
     for name, (_, verdict) in measures.verdicts(fit).items():
         groups.setdefault(verdict, []).append(name)
@@ -106,11 +116,14 @@ def summarise(
         held_out=held_out,
         training=training,
         worst=_worst(target, best, ~train),
+        spikes=spikes,
         groups={verdict: tuple(names) for verdict, names in groups.items()},
         at_bounds=at_bounds,
-        headline=_headline(target, fit, held_out, training, near, any_good),
-        findings=tuple(_findings(target, fit, held_out or training, groups, at_bounds, near, any_good)),
-        warnings=tuple(_warnings(target, fit, best, held_out, training, any_good)),
+        headline=_headline(target, fit, held_out, training, spikes, near, any_good),
+        findings=tuple(
+            _findings(target, fit, held_out or training, spikes, groups, at_bounds, near, any_good)
+        ),
+        warnings=tuple(_warnings(target, fit, best, held_out, training, spikes, any_good)),
     )
 
 
@@ -138,7 +151,18 @@ def spelt(score_found: Score, unit: str) -> str:
     return f"R² {score(score_found.r2)} (RMSE {measure(score_found.rmse, unit)})"
 
 
-def _headline(target, fit, held_out, training, near, any_good) -> str:
+def spikes_said(kind: str, found: SpikeScore) -> str:
+    """Return a score of spikes in words.
+
+    >>> spikes_said("held-out", SpikeScore(5, 4, 20, 19, 0.62))
+    'held-out: spike counts within ±1 in 4 of 5 sweeps, mean Γ 0.62'
+    """
+    timing = f", mean Γ {found.gamma:.2f}".replace("-", "−") if np.isfinite(found.gamma) else ""
+    counts = f"{found.within_one} of {found.sweeps} sweep{'s' if found.sweeps != 1 else ''}"
+    return f"{kind}: spike counts within ±1 in {counts}{timing}"
+
+
+def _headline(target, fit, held_out, training, spikes, near, any_good) -> str:
     if not any_good:
         return f"None of the {len(fit.ids)} starts ended with a finite loss. There is no fit to report."
     scores, where = (
@@ -150,6 +174,10 @@ def _headline(target, fit, held_out, training, near, any_good) -> str:
         words = f"{_NAMES.get(state, state)} with {spelt(found, target.units.get(state, '1'))}"
         parts.append(words if verb == before else f"{verb} {words}")
     first = f"The best fit {' and '.join(parts)} on {where}." if parts else "The best fit was found."
+    seen = spikes.get("held-out" if held_out else "training")
+    if seen is not None and seen.recorded:
+        timing = f", with Γ {seen.gamma:.2f} on average".replace("-", "−") if np.isfinite(seen.gamma) else ""
+        first += f" Its spike counts are within ±1 on {seen.within_one} of the {seen.sweeps} sweeps{timing}."
     count = len(fit.ids)
     if count == 1:
         return f"{first} It is the only start."
@@ -157,10 +185,13 @@ def _headline(target, fit, held_out, training, near, any_good) -> str:
     return f"{first} {others} came within 10 % of its loss."
 
 
-def _findings(target, fit, scores, groups, at_bounds, near, any_good) -> list[str]:
+def _findings(target, fit, scores, spikes, groups, at_bounds, near, any_good) -> list[str]:
     if not any_good:
         return []
     said = []
+    if spikes:
+        verdicts = "; ".join(spikes_said(kind, found) for kind, found in reversed(spikes.items()))
+        said.append(f"{verdicts[0].upper()}{verdicts[1:]}.")
     for state, found in scores.items():
         noise = (target.noise or {}).get(state)
         if noise and np.isfinite(found.rmse):
@@ -222,7 +253,7 @@ def _recovery(target: Target, fit: Fit) -> list[str]:
     ]
 
 
-def _warnings(target, fit, best, held_out, training, any_good) -> list[Warned]:
+def _warnings(target, fit, best, held_out, training, spikes, any_good) -> list[Warned]:
     count = len(fit.ids)
     status = np.asarray(fit.status)
     lost = int((~measures.usable(fit)).sum())
@@ -262,6 +293,24 @@ def _warnings(target, fit, best, held_out, training, any_good) -> list[Warned]:
                     f"There, {name} runs away. Do not use these parameters.",
                 )
             )
+        elif state == "V" and where in spikes and spikes[where].recorded and not spikes[where].simulated:
+            found.append(
+                Warned(
+                    f"The best fit is silent on the {where} sweeps",
+                    f"The recording has {spikes[where].recorded} spikes there. A squared error prefers a "
+                    "missed spike to a misplaced one: let the loss weigh spikes.",
+                )
+            )
+        elif state == "V" and where in spikes and spikes[where].recorded:
+            if not spikes[where].gamma >= _COINCIDENT:
+                found.append(
+                    Warned(
+                        f"The best fit spikes at other times than the recording on the {where} sweeps",
+                        f"Mean Γ is {short(spikes[where].gamma)}. R² of the voltage, {score(result.r2)}, "
+                        "says little here: spikes a millisecond off are enough for a low one. Judge the fit "
+                        "by the numbers of its spikes and by its error between them.",
+                    )
+                )
         elif result.r2 < 0:
             found.append(
                 Warned(

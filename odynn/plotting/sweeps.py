@@ -34,7 +34,16 @@ _COLUMN_GAP = 0.22
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
+    """Sweeps that are drawn together.
+
+    Attributes:
+        heading: above them.
+        name: "training" or "held-out".
+        places: on the sweep axis of the target.
+        held_out: whether they are.
+    """
+
     heading: str
     name: str
     places: np.ndarray
@@ -67,7 +76,7 @@ def traces(
         The figure.
     """
     colour(target_color), colour(best_color)
-    groups, left_out = _groups(target, most)
+    groups, left_out = sweep_groups(target, most)
     columns = _columns([len(group.places) for group in groups])
     states = list(target.observed)
     rows = [-(-len(group.places) // columns) for group in groups]
@@ -101,7 +110,13 @@ def traces(
     return figure
 
 
-def _groups(target: Target, most: int) -> tuple[list[_Group], int]:
+def sweep_groups(target: Target, most: int) -> tuple[list[Group], int]:
+    """Return the training and the held-out sweeps, and how many were left out.
+
+    Args:
+        target: what is drawn.
+        most: keep about this many sweeps, chosen evenly from each group.
+    """
     train = np.asarray(target.train, dtype=bool)
     total = len(train)
     groups = []
@@ -114,7 +129,7 @@ def _groups(target: Target, most: int) -> tuple[list[_Group], int]:
             count = max(1, round(len(places) * most / total))
         chosen = places[np.unique(np.linspace(0, len(places) - 1, count).round().astype(int))]
         what = "fitted" if not held_out else "never seen by the fit"
-        groups.append(_Group(f"{name.capitalize()} sweeps, {what}", name, chosen, held_out))
+        groups.append(Group(f"{name.capitalize()} sweeps, {what}", name, chosen, held_out))
     return groups, total - sum(len(group.places) for group in groups)
 
 
@@ -127,6 +142,18 @@ def _columns(sizes: list[int]) -> int:
     least = min(empty.values())
     fitting = [columns for columns, places in empty.items() if places == least]
     return fitting[0] if sum(sizes) < 10 else fitting[-1]
+
+
+def _spike_words(best: Best, place: int) -> list[str]:
+    """Return the scores of the best start's spikes on one sweep in words; none without spikes."""
+    counts = [best.scores.get(name) for name in ("spike_count", "spike_count_observed", "gamma")]
+    if any(values is None for values in counts):
+        return []
+    simulated, recorded, factor = (values[place, 0] for values in counts)
+    if not np.isfinite(simulated) or simulated + recorded == 0:
+        return []
+    words = [f"{simulated:.0f} for {recorded:.0f} spike{'s' if recorded != 1 else ''}"]
+    return words + ([f"Γ {factor:.2f}".replace("-", "−")] if np.isfinite(factor) else [])
 
 
 class _Panels:
@@ -174,7 +201,7 @@ class _Panels:
             borderpad=0.2,
         )
 
-    def heading(self, group: _Group, top: float) -> None:
+    def heading(self, group: Group, top: float) -> None:
         height = self.figure.get_figheight()
         y = (top - _HEADING + 0.1) / height
         self.figure.add_artist(
@@ -196,7 +223,7 @@ class _Panels:
         axes.xaxis.set_major_locator(MaxNLocator(5 if self.columns < 4 else 3, prune=prune))
         return axes
 
-    def cell(self, group: _Group, place: int, column: int, top: float, panel: float, lowest: bool) -> None:
+    def cell(self, group: Group, place: int, column: int, top: float, panel: float, lowest: bool) -> None:
         y = top - _TITLE
         left = (_LEFT + column * (self.width + _COLUMN_GAP)) / _WIDTH
         whole = self.figure.get_figheight()
@@ -251,10 +278,14 @@ class _Panels:
     def _score(self, state: str, place: int) -> str:
         where = self.places[place]
         words = []
+        spiking = _spike_words(self.best, where) if state == "V" and self.starts else []
+        words += spiking
         for name, label in (("rmse", "RMSE"), ("r2", "R²")):
             values = self.best.scores.get(f"{name}_{state}")
             if values is None or not self.starts or not np.isfinite(values[where, 0]):
                 continue
+            if spiking and (name == "r2" or self.columns > 3):
+                continue  # beside spikes it says less, and there is no room
             value = values[where, 0]
             unit = self.target.units.get(state, "1")
             spelt = score(value) if name == "r2" else measure(value, unit)

@@ -34,6 +34,21 @@ def block_width(sweeps: int, starts: int) -> int:
     return max(_FEWEST, min(_round_up(starts, _VECTOR), _round_up(_LANES // sweeps, _VECTOR)))
 
 
+def narrowed(width: int, bytes_per_start: int, budget: int) -> int:
+    """Return the width of a block whose starts together take no more memory than a budget.
+
+    Args:
+        width: as the computation alone would like it, of ``block_width``.
+        bytes_per_start: memory that the computation takes for one start.
+        budget: bytes.
+
+    Returns:
+        A multiple of the vector width, at most ``width``; never below the narrowest block there is.
+    """
+    most = budget // max(1, bytes_per_start) // _VECTOR * _VECTOR
+    return min(width, max(_FEWEST, most))
+
+
 def _round_up(number: int, step: int) -> int:
     return max(1, -(-number // step)) * step
 

@@ -71,7 +71,7 @@ def _read_item(file: h5py.File, item: Item) -> dict:
     if not item.field:
         return {}
     if item.optional and item.path not in file:
-        return {item.field: None}
+        return {}
     if not item.mapping:
         return {item.field: _read_array(file, item, item.path)}
     if item.path not in file:

@@ -43,7 +43,7 @@ class Item:
         table: "units" if names and units are those of the parameter table, "rows" if the datasets
             also carry its rows as attributes.
         flags: what the integers mean.
-        optional: the field may be None, the file then lacks the dataset.
+        optional: the field has a default, such as None, and a file may lack the dataset.
     """
 
     field: str
@@ -106,8 +106,8 @@ _RMSE = "root mean squared error of {} on the "
 _STATUS = Item("status", ("start",), "i1", "how the work on the start ended", "1", flags=Status)
 
 
-def _loss(field: str, long_name: str, *axes: str) -> Item:
-    return Item(field, axes, "f8", long_name, key="loss")
+def _loss(field: str, long_name: str, *axes: str, **options) -> Item:
+    return Item(field, axes, "f8", long_name, key="loss", **options)
 
 
 def _states(field: str, axes: tuple[str, ...], dtype: str, long_name: str, **options) -> Item:
@@ -158,6 +158,7 @@ KINDS = {
                 _START_VALUES,
                 _loss("start_loss", "loss on the training sweeps before the fit", "start"),
                 _loss("loss", "loss on the training sweeps", "start"),
+                _loss("loss_parts", "what {} adds to the loss", "start", mapping=True, optional=True),
                 _states("rmse_train", ("start",), "f8", _RMSE + "training sweeps"),
                 _states("rmse_test", ("start",), "f8", _RMSE + "held-out sweeps"),
                 _STATUS,

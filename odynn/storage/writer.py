@@ -101,7 +101,8 @@ def _write_item(file: h5py.File, item: Item, container: object) -> None:
     for name in names:
         _check_name(item, name)
         dataset = _write_array(file, item, f"{item.path}/{name}", value[name])
-        _describe(dataset, item, rows[name].unit if item.table else units.get(name))
+        key = item.key.format(name)
+        _describe(dataset, item, rows[name].unit if item.table else units.get(key))
         if item.table == "rows":
             dataset.attrs.update(attributes_of(rows[name]))
 

@@ -99,7 +99,8 @@ def test_schema_is_closed():
             branches = node.get("allOf", [node])
             assert all("$ref" in branch["then"] for branch in branches), path
         elif isinstance(inner, dict):
-            assert "properties" not in node, path
+            # The options of a user's own class of terms are beside its keys.
+            assert "properties" not in node or path == "#/$defs/own_term", path
             assert {"type", "$ref", "anyOf"} & set(inner), path
         else:
             assert inner is False, path
@@ -162,7 +163,7 @@ def test_stages_have_the_options_and_defaults_of_their_methods():
     assert set(defined["method"]["enum"]) == set(METHODS)
     compared = 0
     for name, minimise in METHODS.items():
-        options = {key: node for key, node in schema_of_stage(name).items() if key != "method"}
+        options = {key: node for key, node in schema_of_stage(name).items() if key not in ("method", "loss")}
         arguments = inspect.signature(minimise).parameters
         own = {key for key, it in arguments.items() if it.kind is it.KEYWORD_ONLY} - {"progress", "keeper"}
         assert own == set(options), name
@@ -171,6 +172,30 @@ def test_stages_have_the_options_and_defaults_of_their_methods():
                 compared += 1
                 assert arguments[key].default == options[key]["default"], f"{name}: {key}"
     assert compared >= 5
+
+
+def test_terms_have_the_options_and_defaults_of_their_classes():
+    from odynn.fitting.losses import KINDS
+
+    defined = RAW["$defs"]
+    named = {branch["const"] for branch in defined["kind"]["anyOf"] if "const" in branch}
+    assert named == set(KINDS)
+    compared = 0
+    (terms,) = (part["items"]["allOf"] for part in schema_of_loss()["anyOf"] if "items" in part)
+    for name, kind in KINDS.items():
+        (node,) = (t["then"] for t in terms if t["if"]["properties"]["kind"].get("const") == name)
+        options = {key: it for key, it in node["properties"].items() if key not in ("kind", "weight")}
+        arguments = inspect.signature(kind).parameters
+        assert {key.rstrip("_") for key in arguments} == set(options), name
+        for key, argument in arguments.items():
+            default = options[key.rstrip("_")]["default"]
+            compared += 1
+            assert argument.default == (tuple(default) if isinstance(default, list) else default), (name, key)
+    assert compared >= 15
+
+
+def schema_of_loss():
+    return schema()["properties"]["experiments"]["additionalProperties"]["properties"]["loss"]
 
 
 def schema_of_stage(name):
@@ -183,9 +208,12 @@ def schema_of_stage(name):
 @pytest.fixture
 def no_models(monkeypatch):
     models, recordings = types.ModuleType("odynn.models"), types.ModuleType("odynn.recordings")
+    losses = types.ModuleType("odynn.fitting.checks")
     models.check_experiment = lambda settings: []
+    losses.check_losses = lambda settings: []
     recordings.preflight = lambda target, dt: []
     monkeypatch.setitem(sys.modules, "odynn.models", models)
+    monkeypatch.setitem(sys.modules, "odynn.fitting.checks", losses)
     monkeypatch.setitem(sys.modules, "odynn.recordings", recordings)
 
 
@@ -198,7 +226,8 @@ def test_examples_of_the_readme_are_valid(no_models, tmp_path):
             block = "experiments:\n  mine:\n    model: celegans\n    dt: 1.0\n" + block
         if "target:" not in block:
             block += "    target: {file: data/mine.csv}\n"
-        for file in re.findall(r"file: ([\w/.]+)", block):
+        for file in re.findall(r"file: ([\w/.]+)|kind: ([\w/]+\.py)", block):
+            file = file[0] or file[1]
             (tmp_path / file).write_text("")
         path = tmp_path / f"example{number}.yaml"
         path.write_text(block, "utf-8")

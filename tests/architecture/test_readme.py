@@ -159,10 +159,13 @@ def test_the_loss_in_contributing_is_a_loss():
     (block,) = blocks(CONTRIBUTING, "python")
     scope = {"__name__": "example"}
     exec(compile(block, "CONTRIBUTING.md", "exec"), scope)
-    loss = scope["RelativeError"](deviation=2.0)
-    simulated, observed = {"V": np.array([[1.0, 5.0]])}, {"V": np.array([[3.0]])}
-    assert loss.states == ("V",)
-    np.testing.assert_array_equal(loss.residuals(simulated, observed), [[[-1.0, 1.0]]])
+    term = scope["RelativeError"](deviation=2.0)
+    simulated, channels = {"V": np.array([[1.0, 5.0]])}, {"V": np.array([[3.0]])}
+    assert term.states == ("V",)
+    assert term.memory(simulated) == ()
+    memory, residuals = term.residuals(simulated, (), channels)
+    assert memory == ()
+    np.testing.assert_array_equal(residuals, [[[-1.0, 1.0]]])
 
 
 def test_odynn_commands_work(project, capsys):

@@ -6,8 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
-from odynn import recordings
+from odynn import recordings, spikes
 from odynn.errors import RecordingError
+from odynn.spikes.features import features, step_spans
 
 AREA = 65.89  # µm², of the AIY neuron
 CURRENT_CLAMP = {
@@ -101,6 +102,52 @@ def test_current_clamp(reference, name):
     np.testing.assert_array_equal(target.sweeps[target.train], np.arange(0, sweeps, 2))
 
     assert recordings.prepare(recording, dt=0.5, area=2e4).source["resample"].startswith("from ")
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("neuron_171116sh_steps", [0] * 6 + [2, 3, 6, 8, 10, 12, 12, 14, 16, 16, 18]),
+        ("neuron_18711001_FI", [0] * 7 + [2] * 3 + [3] * 2 + [4] * 4 + [5] * 6 + [6] * 4 + [7] * 4),
+        ("mouse_S1_L23_lantyer_CC", [0] * 3 + [9, 21, 27, 33, 37, 42, 46]),
+        ("rat_SSCx_BBP_C060109A1", [0] * 3 + [3, 6, 8, 9, 10, 10] + [0] * 3 + [4, 6, 7, 8, 9, 10]),
+        ("celegans_AIY", [0] * 11),  # graded: rises above 0 mV with noise, and spikes nowhere
+    ],
+)
+@pytest.mark.parametrize("threshold", [-30.0, -10.0, 20.0])
+def test_spikes_of_recorded_cells(reference, name, counts, threshold):
+    # Counted as crossings of 0 mV in the traces, and by eye.
+    recording = recordings.read(reference / f"{name}.h5")
+    voltage = recording.responses["V"]
+    noisy = voltage + np.random.default_rng(0).normal(0, 1, voltage.shape)
+    for trace in (voltage, noisy):
+        found = spikes.spike_times(trace, recording.time, threshold=threshold)
+        assert spikes.spike_counts(found).tolist() == counts
+
+
+@pytest.mark.parametrize(
+    ("name", "sweep", "step"),
+    [
+        ("neuron_171116sh_steps", 16, (146.8, 646.8)),
+        ("neuron_18711001_FI", 20, (823.3, 1323.3)),
+        ("mouse_S1_L23_lantyer_CC", 5, (100.0, 600.0)),
+        ("rat_SSCx_BBP_C060109A1", 8, (700.0, 2700.0)),  # measured, with artefacts and a noise of ±100 pA
+    ],
+)
+def test_steps_and_features_of_recorded_cells(reference, name, sweep, step):
+    pytest.importorskip("efel", reason="needs the extra 'features'")
+    recording = recordings.read(reference / f"{name}.h5")
+    time, stimulus = recording.time, recording.stimulus[:, [sweep]]
+    voltage = recording.responses["V"][:, [sweep]]
+    begin, end = step_spans(stimulus, time)[:, 0]
+    assert (begin, end) == pytest.approx(step, abs=1.5)
+    times = spikes.spike_times(voltage, time)[:, 0]
+    during = times[(times > begin) & (times < end)]
+    found = {feature: values[0] for feature, values in features(voltage, time, stimulus).items()}
+    assert found["spike_count"] == len(during) >= 4
+    assert found["time_to_first_spike"] == pytest.approx(during[0] - begin, abs=0.6)
+    assert 60 < found["AP_amplitude"] < 110
+    assert 0.3 < found["AP_duration_half_width"] < 3
 
 
 def test_cleaner_stimulus_of_the_rat_recording(reference):

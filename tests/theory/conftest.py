@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from odynn.data import Target
-from odynn.fitting.losses import SquaredError
+from odynn.fitting.losses import Loss, make_loss
 from odynn.fitting.problem import Problem
 from odynn.models import load_model
 from odynn.simulation.dynamics import Dynamics
@@ -72,7 +72,7 @@ def make_problem():
     def make_problem(
         model,
         target,
-        weights,
+        loss,
         *,
         solver="implicit_euler",
         precision="float64",
@@ -84,7 +84,8 @@ def make_problem():
             name: row.changed(free=row.free and name not in fixed) for name, row in model.table().items()
         }
         dynamics = Dynamics(model, target.dt, solver, precision)
-        return Problem(dynamics, target, SquaredError(weights), table, starts, threads)
+        loss = loss if isinstance(loss, Loss) else make_loss(loss)
+        return Problem(dynamics, target, loss, table, starts, threads)
 
     return make_problem
 

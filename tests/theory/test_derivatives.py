@@ -8,14 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
+from odynn.fitting.losses import ElementwiseTerm, make_loss
+from odynn.fitting.losses.combination import Loss, WeightedTerm
 from odynn.models.equations import SOLVERS
 from odynn.models.model import BioNeuron
 from odynn.simulation.dynamics import Dynamics
 from odynn.simulation.simulator import Simulator
 
 IMPLICIT, EXPONENTIAL = SOLVERS
-STARTS, STEP = 3, 1e-3
+STARTS, STEP = 3, 5e-4
 REST = np.array([-72.0, -55.0])
 # 75 steps are two whole segments of the kernels and a part of one.
 LENGTH = 75
@@ -53,7 +56,10 @@ IDS = [f"{name}-{solver}-{'default' if rest is None else 'given'} start" for nam
 
 
 def run(model, solver, target, values, nudge):
-    """Return the states that are observed, less what was observed: state to [time, sweep, column]."""
+    """Return what is observed less what was, all states, and the initial ones, by state.
+
+    The first two are [time, sweep, column].
+    """
     P = dict(zip(model.parameter_names, values, strict=True))
     shape = (target.stimulus.shape[1], values.shape[1])
     declared = model.step is BioNeuron.step
@@ -63,8 +69,9 @@ def run(model, solver, target, values, nudge):
         state = [np.full(shape, value) for value in np.asarray(model.default_init_state, dtype=float)]
         if target.initial is not None:
             state[model.V_pos] = np.broadcast_to(target.initial[:, None], shape)
+    first = dict(zip(model.states, state, strict=True))
     neuron = model(P, dt=target.dt)
-    errors = {name: [] for name in target.observed}
+    traces = {name: [] for name in model.states}
     for t, stimulus in enumerate(target.stimulus[:, :, None]):
         seen = target.observed["V"][t][:, None]
         if declared:
@@ -75,9 +82,13 @@ def run(model, solver, target, values, nudge):
             state = list(neuron.step(np.array(np.broadcast_arrays(*state)), stimulus))
             V = state[model.V_pos]
             state[model.V_pos] = seen + (V - seen) * np.exp(-nudge * target.dt)
-        for name in errors:
-            errors[name].append(state[model.states.index(name)] - target.observed[name][t][:, None])
-    return {name: np.array(np.broadcast_arrays(*trace)) for name, trace in errors.items()}
+        for name, value in zip(model.states, state, strict=True):
+            traces[name].append(value)
+    traces = {
+        name: np.array(np.broadcast_arrays(*trace, np.empty(shape)))[:-1] for name, trace in traces.items()
+    }
+    errors = {name: traces[name] - observed[..., None] for name, observed in target.observed.items()}
+    return errors, traces, first
 
 
 def logistic(row, u):
@@ -94,8 +105,107 @@ def difference(values):
     return (8 * (first[0] - first[1]) - (second[0] - second[1])) / (12 * STEP)
 
 
-def by_differences(model, solver, target, weights, table, u, base, nudge):
-    """Return loss, mean squares, gradient, JᵀJ and Jᵀr of each start, in the units of the problem."""
+class Follower(ElementwiseTerm):
+    """A term of a user's own: a state followed slowly, from its initial value on, in two residuals."""
+
+    def __init__(self, state):
+        self.state, self.states = state, ("V",)
+
+    def memory(self, simulated):
+        return simulated[self.state], simulated["V"] * 0.0 + 1.0
+
+    def residuals(self, simulated, memory, channels):
+        slow = 0.9 * memory[0] + 0.1 * simulated[self.state]
+        total = memory[1] + 1e-3 * slow * simulated["V"]
+        return (slow, total), [slow, 0.01 * (total - channels["V"])]
+
+
+def plain(weights):
+    """Return the entries of a loss that is written in the short form."""
+    return [{"kind": "squared_error", "state": state, "weight": w} for state, w in weights.items() if w]
+
+
+def every_term(target, weights, last):
+    """Return the entries of a loss with every kind of term, at levels that the voltage of a target crosses.
+
+    Args:
+        target: what is fitted.
+        weights: of plain squared errors.
+        last: the state that a term of a user's own follows; None for no such term.
+    """
+    low, middle, high = np.quantile(target.observed["V"], [0.2, 0.6, 0.9])
+    time, spread = target.time, max(high - low, 1.0)
+    entries = plain(weights)
+    entries += [
+        {"kind": "squared_error", "weight": 0.7, "noise": spread, "below": middle, "softness": spread / 5},
+        {"kind": "squared_error", "weight": 1.3, "windows": [[0, time[9]], [time[20], time[-5]]]},
+        {"kind": "derivative", "weight": 0.4, "around_spikes": [time[0], time[3]], "threshold": middle},
+        {"kind": "derivative", "weight": 2.0, "noise": spread, "except": [[time[11], time[13]]]},
+        {"kind": "filtered_spikes", "threshold": middle, "width": spread / 4, "time_constant": time[5]},
+    ]
+    loss = make_loss(entries)
+    if last is not None:
+        loss = Loss((*loss.terms, WeightedTerm("follower", 1.1, Follower(last))))
+        entries.append({"kind": "follower", "state": last, "weight": 1.1})
+    return loss, entries
+
+
+def residuals_of(entry, target, errors, traces, first):
+    """Return the residuals of a term, [time · sweep, column], whose mean square is what it adds to the loss.
+
+    Args:
+        entry: settings of the term.
+        target: what is fitted.
+        errors: of each observed state, [time, sweep, column].
+        traces: of each state.
+        first: the initial states.
+    """
+    state, time = entry.get("state", "V"), target.time
+    observed, simulated = target.observed.get(state), traces[state]
+    counts = np.ones(target.stimulus.shape, dtype=bool)
+    for at in range(len(time)):
+        inside = [a - 1e-6 <= time[at] <= b + 1e-6 for a, b in entry.get("windows", [(0, time[-1])])]
+        artefact = [a - 1e-6 <= time[at] <= b + 1e-6 for a, b in entry.get("except", [])]
+        counts[at] = any(inside) and not any(artefact)
+    if "around_spikes" in entry:
+        before, after = entry["around_spikes"]
+        for sweep, V in enumerate(target.observed["V"].T):
+            for at in range(1, len(time)):
+                if V[at - 1] < entry["threshold"] <= V[at]:
+                    near = (time >= time[at] - before - 1e-6) & (time <= time[at] + after + 1e-6)
+                    counts[near, sweep] = False
+        assert not counts.all(), "no spike to exclude tests nothing"
+    if entry["kind"] == "squared_error" and "below" in entry:
+        level, soft = entry["below"], entry["softness"]
+        clipped = [x - soft * np.log1p(np.exp((x - level) / soft)) for x in (simulated, observed[..., None])]
+        r = [(clipped[0] - clipped[1]) / entry["noise"]]
+    elif entry["kind"] == "squared_error":
+        r = [errors[state]]
+    elif entry["kind"] == "derivative":
+        counts[0] = False
+        slopes = [np.diff(x, axis=0) / target.dt for x in (simulated, observed[..., None])]
+        r = [np.concatenate([0 * simulated[:1], (slopes[0] - slopes[1]) / entry.get("noise", 1.0)])]
+    elif entry["kind"] == "filtered_spikes":
+        a = np.exp(-target.dt / entry["time_constant"])
+        befores = (np.broadcast_to(first[state], simulated.shape[1:])[None], observed[:1, :, None])
+        above = [
+            1 / (1 + np.exp(-(np.concatenate([before, x]) - entry["threshold"]) / entry["width"]))
+            for before, x in zip(befores, (simulated, observed[..., None]), strict=True)
+        ]
+        filtered = [lfilter([1], [1, -a], np.maximum(np.diff(x, axis=0), 0.0), axis=0) for x in above]
+        r = [filtered[0] - filtered[1]]
+    else:
+        start = np.broadcast_to(first[state], simulated.shape[1:])[None]
+        slow = lfilter([0.1], [1, -0.9], simulated, axis=0, zi=0.9 * start)[0]
+        total = 1 + 1e-3 * np.cumsum(slow * traces["V"], axis=0)
+        r = [slow, 0.01 * (total - target.observed["V"][..., None])]
+    scale = np.sqrt(entry["weight"] if "weight" in entry else 1.0)
+    scale = scale * np.sqrt(counts.size / counts.sum()) * counts[..., None]
+    return np.concatenate([(scale * one).reshape(-1, one.shape[-1]) for one in r])
+
+
+def by_differences(model, solver, target, entries, table, u, base, nudge):
+    """Return loss, parts, mean squares, gradient, JᵀJ and Jᵀr of each start, in the units of the problem."""
     free = [place for place, row in enumerate(table.values()) if row.free]
     rows = [row for row in table.values() if row.free]
     found = []
@@ -106,16 +216,15 @@ def by_differences(model, solver, target, weights, table, u, base, nudge):
         values = np.repeat(base[:, start : start + 1], moves.shape[1], axis=1)
         points = u[:, start : start + 1] + moves
         values[free] = [logistic(row, line) for row, line in zip(rows, points, strict=True)]
-        errors = run(model, solver, target, values, nudge)
-        r = np.concatenate(
-            [np.sqrt(weights[name]) * one.reshape(-1, moves.shape[1]) for name, one in errors.items()]
-        )
-        number = target.stimulus.size
+        errors, traces, first = run(model, solver, target, values, nudge)
+        parts = [residuals_of(entry, target, errors, traces, first) for entry in entries]
+        r, number = np.concatenate(parts), target.stimulus.size
         J = difference(r[:, 1:])
         losses = np.sum(r**2, axis=0) / number
         found.append(
             (
                 losses[0],
+                np.array([np.sum(part[:, 0] ** 2) / number for part in parts]),
                 np.array([np.sum(one[..., 0] ** 2) / number for one in errors.values()]),
                 difference(losses[1:]),
                 J.T @ J / number,
@@ -125,13 +234,15 @@ def by_differences(model, solver, target, weights, table, u, base, nudge):
     return [np.stack(part, axis=-1) for part in zip(*found, strict=True)]
 
 
-def check(model, solver, target, weights, problem, table, base, nudges, losses=True):
+def check(model, solver, target, entries, problem, table, base, nudges, losses=True):
     u = problem.points(base)
     base = problem.values(u, base)
     # From where the transform's margin lets the points be.
     assert np.isfinite(u).all()
     for nudge in nudges:
-        loss, squares, gradient, H, g = by_differences(model, solver, target, weights, table, u, base, nudge)
+        loss, parts, squares, gradient, H, g = by_differences(
+            model, solver, target, entries, table, u, base, nudge
+        )
         assert (loss > 0).all()
         found_H, found_g, found_loss = problem.normal_equations(u, base, nudge)
         np.testing.assert_allclose(found_loss, loss, rtol=1e-9)
@@ -152,11 +263,14 @@ def check(model, solver, target, weights, problem, table, base, nudges, losses=T
             found_loss, found_squares = problem.errors(base, nudge)
             np.testing.assert_allclose(found_loss, loss, rtol=1e-9)
             np.testing.assert_allclose(found_squares, squares, rtol=1e-9)
+            found_parts = list(problem.parts(base, nudge).values())
+            np.testing.assert_allclose(found_parts, parts, rtol=1e-8)
+            np.testing.assert_allclose(sum(found_parts), found_loss, rtol=1e-14)
 
 
 @pytest.fixture
 def case(load, make_target, make_problem, columns):
-    def case(name, solver, rest, length=LENGTH):
+    def case(name, solver, rest, length=LENGTH, terms=False):
         model, (dt, levels, weights, fixed) = load(name), MODELS[name]
         stimulus = np.zeros((length, 2))
         stimulus[length // 10 :] = levels
@@ -164,19 +278,23 @@ def case(load, make_target, make_problem, columns):
         given = rest if rest is not None and model.step is BioNeuron.step else None
         target = make_target(model, dt, stimulus, tuple(weights), given, solver)
         target = replace(target, initial=rest)
-        problem = make_problem(model, target, weights, solver=solver, fixed=fixed, starts=STARTS)
+        loss, entries = make_loss(weights), plain(weights)
+        if terms:
+            loss, entries = every_term(target, weights, model.states[-1])
+        problem = make_problem(model, target, loss, solver=solver, fixed=fixed, starts=STARTS)
         table = {key: row.changed(free=row.free and key not in fixed) for key, row in model.table().items()}
         base = columns(model, STARTS, seed=len(name), spread=0.05)
-        return model, solver, target, weights, problem, table, base
+        return model, solver, target, entries, problem, table, base
 
     return case
 
 
 @pytest.mark.parametrize(("name", "solver", "rest"), CASES, ids=IDS)
 def test_derivatives_with_and_without_nudge(name, solver, rest, case):
-    # The losses alone are compiled for a few models; the other two return them for all.
+    # Every kind of term is in this loss. The losses alone are compiled for a few models; the other two
+    # return them for all.
     compiled = name in {"leaky", "hodghuxsimple", "Original"}
-    check(*case(name, solver, rest), nudges=(0.0, 0.7), losses=compiled)
+    check(*case(name, solver, rest, terms=True), nudges=(0.0, 0.7), losses=compiled)
 
 
 def test_both_kinds_of_scale_and_fixed_parameters_were_among_these(load):

@@ -5,7 +5,7 @@ import pytest
 
 from odynn.data import Cause, Status
 from odynn.fitting import adam, levenberg_marquardt
-from odynn.fitting.losses import SquaredError
+from odynn.fitting.losses import make_loss
 from odynn.fitting.problem import Problem
 from odynn.fitting.staged import fit_stages
 from odynn.fitting.starts import draw_starts
@@ -147,7 +147,7 @@ def test_a_bound_in_the_way_is_said_to_be(load, make_target, make_problem, stimu
     table = model.table()
     # The truth, E_L = -60, is out of reach.
     table["E_L"] = table["E_L"].changed(bounds=(-50.0, -20.0), start=(-50.0, -20.0))
-    problem = Problem(Dynamics(model, 1.0, precision="float64"), target, SquaredError({"V": 1.0}), table, 3)
+    problem = Problem(Dynamics(model, 1.0, precision="float64"), target, make_loss({"V": 1.0}), table, 3)
     base = np.array([[1.0, 2.0, 3.0], [0.1, 0.2, 0.1], [-45.0, -35.0, -25.0]])
     result = run_stages(problem, base, [{**LM, "iterations": 200, "tolerance": 1e-4}])
     assert (result.status == Status.AT_BOUND).all()

@@ -55,10 +55,37 @@ FULL = {
     "loss": {"V": 1, "Ca": 0.5},
     "fit": {
         "stages": [
-            {"method": "levenberg_marquardt", "nudge": 2, "iterations": 3, "tolerance": 0.001},
+            {
+                "method": "levenberg_marquardt",
+                "nudge": 2,
+                "loss": [
+                    {
+                        "kind": "derivative",
+                        "weight": 2,
+                        "state": "Ca",
+                        "noise": 0.5,
+                        "windows": [[0, 500]],
+                        "except": [[10, 12]],
+                        "around_spikes": [1, 5],
+                        "threshold": -10,
+                    },
+                    {
+                        "kind": "filtered_spikes",
+                        "weight": 3,
+                        "threshold": 0,
+                        "width": 2,
+                        "time_constant": 5,
+                        "windows": [[0, 500]],
+                        "except": [[10, 12]],
+                    },
+                ],
+                "iterations": 3,
+                "tolerance": 0.001,
+            },
             {
                 "method": "adam",
                 "nudge": 1,
+                "loss": {"V": 2},
                 "iterations": 9,
                 "rate": 0.2,
                 "decay": 0.5,
@@ -102,9 +129,12 @@ RECORDING = {
 def other_modules(monkeypatch):
     """Stand-ins for the checks that open models and recordings; each has tests of its own."""
     models, recordings = types.ModuleType("odynn.models"), types.ModuleType("odynn.recordings")
+    losses = types.ModuleType("odynn.fitting.checks")
     models.check_experiment = lambda settings: []
+    losses.check_losses = lambda settings: []
     recordings.preflight = lambda target, dt: []
     monkeypatch.setitem(sys.modules, "odynn.models", models)
+    monkeypatch.setitem(sys.modules, "odynn.fitting.checks", losses)
     monkeypatch.setitem(sys.modules, "odynn.recordings", recordings)
     return models, recordings
 
@@ -336,10 +366,11 @@ def test_defaults_are_filled_in_inside_lists(folder):
     experiment = check(settings, folder).experiments["x"]
     assert experiment["target"]["synthetic"]["sweeps"][0][0]["change"] == 0.0
     assert experiment["fit"]["stages"] == [
-        {"method": "levenberg_marquardt", "nudge": 0.0, "iterations": 40, "tolerance": 1e-4},
+        {"method": "levenberg_marquardt", "nudge": 0.0, "loss": None, "iterations": 40, "tolerance": 1e-4},
         {
             "method": "adam",
             "nudge": 0.0,
+            "loss": None,
             "iterations": 700,
             "rate": 1.0,
             "decay": 0.92,
@@ -692,6 +723,8 @@ def test_importing_is_light_and_so_is_checking_the_default_run():
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "models = sys.modules['odynn.models'] = types.ModuleType('odynn.models')\n"
         "models.check_experiment = lambda settings: []\n"
+        "losses = sys.modules['odynn.fitting.checks'] = types.ModuleType('odynn.fitting.checks')\n"
+        "losses.check_losses = lambda settings: []\n"
         "odynn.config.load('config/config.yaml')\n"
         "assert not {'tensorflow', 'matplotlib', 'pint'} & set(sys.modules)\n"
     )

@@ -7,7 +7,6 @@ from odynn.data import Cause, Parameter, Starts, Status
 from odynn.errors import FitError, ModelError
 from odynn.fitting import adam, levenberg_marquardt, staged
 from odynn.fitting.evaluation import experiment_problem, fitted_starts, simulated_starts
-from odynn.fitting.losses import SquaredError, check_observed
 from odynn.fitting.result import StageResult
 from odynn.fitting.starts import draw_starts
 from odynn.fitting.transforms import Transform
@@ -76,20 +75,6 @@ class TestTransform:
         transform = Transform({"fixed": ROWS["fixed"]})
         assert len(transform) == 0
         assert transform.forward(np.zeros((0, 4))).shape == (0, 4)
-
-
-class TestLoss:
-    def test_squared_error_weighs_squares(self):
-        loss = SquaredError({"V": 4.0, "Ca": 0.25, "n": 0.0})
-        assert loss.states == ("V", "Ca")
-        simulated = {"V": np.array([3.0, 1.0]), "Ca": np.array([2.0, 0.0]), "n": np.array([9.0, 9.0])}
-        residuals = loss.residuals(simulated, {"V": np.array([1.0, 1.0]), "Ca": np.array([0.0, 2.0])})
-        np.testing.assert_allclose(sum(r**2 for r in residuals), [4 * 4 + 0.25 * 4, 0.25 * 4])
-
-    def test_a_state_that_was_not_observed(self):
-        check_observed(SquaredError({"V": 1.0, "Ca": 0.0}), {"V": None})
-        with pytest.raises(FitError, match=r"no trace of Ca\. It has: V.*weight of Ca to 0"):
-            check_observed(SquaredError({"V": 1.0, "Ca": 0.1}), {"V": None})
 
 
 class Valley:

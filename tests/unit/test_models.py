@@ -236,14 +236,13 @@ class TestCheckOfAnExperiment:
             "model": "celegans",
             "dt": 1.0,
             "parameters": {},
-            "loss": {"V": 1.0},
             "target": {"synthetic": {**synthetic, **changes.pop("synthetic", {})}},
             **changes,
         }
 
     def test_all_is_well(self):
         assert check_experiment(self.settings()) == []
-        assert check_experiment(self.settings(target={"file": "x.csv"}, loss={"V": 1.0, "Ca": 0.5})) == []
+        assert check_experiment(self.settings(target={"file": "x.csv"})) == []
 
     @pytest.mark.parametrize(
         ("changes", "beginning"),
@@ -251,10 +250,8 @@ class TestCheckOfAnExperiment:
             ({"model": "nothing"}, "model: "),
             ({"parameters": {"fixed": {"g_Q": 1}}}, "parameters.fixed.g_Q: "),
             ({"synthetic": {"parameters": {"g_Q": 1}}}, "target.synthetic.parameters.g_Q: "),
-            ({"loss": {"W": 1.0}}, "loss.W: "),
             ({"synthetic": {"observed": ["V", "W"]}}, "target.synthetic.observed.W: "),
             ({"synthetic": {"noise": {"Vm": 1.0}}}, "target.synthetic.noise.Vm: "),
-            ({"loss": {"V": 1.0, "Ca": 1.0}}, "loss.Ca: the synthetic target does not record 'Ca'"),
             ({"synthetic": {"noise": {"Ca": 1.0}}}, "target.synthetic.noise.Ca: the synthetic target"),
         ],
     )
@@ -263,12 +260,9 @@ class TestCheckOfAnExperiment:
         assert len(found) == 1
         assert found[0].startswith(beginning)
 
-    def test_a_weight_of_nothing_needs_no_state(self):
-        assert check_experiment(self.settings(loss={"V": 1.0, "Ca": 0.0})) == []
-
     def test_several_problems_at_once(self):
-        found = check_experiment(self.settings(dt=1e4, loss={"W": 1.0}))
-        assert [message.partition(":")[0] for message in found] == ["loss.W", "dt"]
+        found = check_experiment(self.settings(dt=1e4, synthetic={"noise": {"W": 1.0}}))
+        assert [message.partition(":")[0] for message in found] == ["target.synthetic.noise.W", "dt"]
 
     @pytest.mark.parametrize(
         ("model", "fine", "coarse"),
@@ -276,7 +270,7 @@ class TestCheckOfAnExperiment:
     )
     def test_a_step_that_no_gate_can_bear(self, model, fine, coarse):
         # The fastest gate of the C. elegans neuron has 10 ms; the m gate of the squid axon some 0.1 ms.
-        changes = {"model": model, "loss": {"V": 1.0}}
+        changes = {"model": model}
         assert check_experiment(self.settings(dt=fine, **changes)) == []
         if coarse is not None:
             found = check_experiment(self.settings(dt=coarse, **changes))

@@ -168,6 +168,50 @@ def test_other_code_does_not_count(what, package):
     assert code(package, "fit") == before
 
 
+def test_a_loss_of_the_users_own_counts(package, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("from pkg.models import kinetics\n\n\nclass Mine:\n    power = 2\n")
+    kind = f"{path}:Mine"
+
+    def own():
+        return fingerprint.code_fingerprint("fit", "", [kind], package_root=package)
+
+    without, before = code(package, "fit"), own()
+    assert before != without
+    edit(tmp_path, "mine.py", "class Mine", "# why\nclass Mine")
+    assert own() == before
+    edit(tmp_path, "mine.py", "power = 2", "power = 4")
+    changed = own()
+    assert changed != before
+    edit(package, "models/kinetics.py", "0.5", "0.7")  # what the file imports
+    assert own() != changed
+    path.unlink()
+    with pytest.raises(ModelError, match="loss: there is no file .*mine.py"):
+        own()
+
+
+def test_losses_of_the_users_own_are_found_in_every_place():
+    mine, other = {"kind": "a/mine.py:Mine", "weight": 1.0}, {"kind": "other.py:Other"}
+    library = {"kind": "squared_error"}
+    stages = [{"method": "adam", "loss": [other, mine]}, {"method": "adam", "loss": None}]
+    settings = {"loss": [library, mine], "fit": {"stages": stages}}
+    assert provenance.own_losses(settings) == ["a/mine.py:Mine", "other.py:Other"]
+    assert [path for path, _ in fingerprint.losses_of(settings)] == [("loss",), ("fit", "stages", 0, "loss")]
+    for none in ({}, {"loss": {"V": 1.0}, "fit": {"stages": "default"}}, {"loss": [library]}):
+        assert provenance.own_losses(none) == []
+
+
+def test_a_stamp_covers_the_losses_of_the_users_own(package, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("class Mine:\n    pass\n")
+    settings = {"model": "one", "loss": [{"kind": f"{path}:Mine"}]}
+    found = provenance.stamp("fit", settings, package_root=package)
+    assert found["code_fingerprint"] == fingerprint.code_fingerprint(
+        "fit", "one", [f"{path}:Mine"], package_root=package
+    )
+    assert found["settings"]["loss"] == [{"kind": "mine.py:Mine"}]
+
+
 def test_an_argument_called_as_a_stage_is_not_the_stage(package):
     """Three stages have an argument `fit`: they must not depend on all that the stage `fit` imports."""
     before = code(package, "plot")

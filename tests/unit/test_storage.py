@@ -104,6 +104,7 @@ def make(name, seed=0, starts=4, times=11, sweeps=3):
             history=column(len(stage), starts),
             stage=stage,
             units={"V": "mV", "Ca": "mM", "loss": "1"},
+            loss_parts={"squared_error_V": column(starts), "filtered_spikes": column(starts)},
         )
     shape = (times, sweeps, starts)
     return Best(

@@ -5,7 +5,7 @@ import pytest
 
 from odynn.data import Target
 from odynn.errors import FitError, ModelError
-from odynn.fitting.losses import SquaredError
+from odynn.fitting.losses import make_loss
 from odynn.fitting.problem import Problem
 from odynn.models import experiment_parameters, load_model
 from odynn.models.model import BioNeuron
@@ -43,7 +43,7 @@ def test_nudging_needs_a_recorded_voltage():
     model, time = load_model("celegans"), np.arange(1.0, 5.0)
     calcium = {"Ca": np.zeros((4, 1))}
     target = Target(time, np.zeros((4, 1)), calcium, {"Ca": "a.u."}, np.arange(1), np.ones(1, bool))
-    problem = Problem(Dynamics(model, 1.0), target, SquaredError({"Ca": 1.0}), model.table(), 1)
+    problem = Problem(Dynamics(model, 1.0), target, make_loss({"Ca": 1.0}), model.table(), 1)
     values = np.array([[value] for value in model.default_params.values()])
     assert np.isfinite(problem.errors(values)[0]).all()
     with pytest.raises(FitError, match="nudge: pulls the voltage to its recording, and the target has no"):

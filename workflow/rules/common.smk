@@ -8,7 +8,7 @@ from odynn import recordings
 from odynn.config import from_mapping
 from odynn.config.reading import read_yaml
 from odynn.errors import OdynnError
-from odynn.provenance import code_fingerprint
+from odynn.provenance import code_fingerprint, own_losses
 
 # Snakemake 9.27 puts this path into shell commands as it stands: without quotes no folder may have a space in its name.
 sys.executable = quote(sys.executable)
@@ -52,7 +52,12 @@ def settings(stage):
 
 def code(stage):
     """Return the params function of the code that a stage runs; Snakemake does not see edits in a package."""
-    return lambda wildcards: code_fingerprint(stage, SETTINGS.experiments[wildcards.experiment]["model"])
+
+    def fingerprint(wildcards):
+        model = SETTINGS.experiments[wildcards.experiment]["model"]
+        return code_fingerprint(stage, model, own_losses(SETTINGS.settings(wildcards.experiment, stage)))
+
+    return fingerprint
 
 
 def recording(wildcards):

@@ -4,6 +4,7 @@ rule plot_results:
         fit="<results>/{experiment}/fit.h5",
         best="<results>/{experiment}/best.h5",
     output:
+        # Beside these, figures/spikes.png where the recording has spikes, which only the recording tells.
         traces=report(
             "<results>/{experiment}/figures/traces.png",
             caption="../report/traces.rst",

@@ -1,0 +1,76 @@
+"""What is wrong with the losses of an experiment, found before any job starts."""
+
+from collections.abc import Iterator, Mapping
+
+from odynn.errors import OdynnError, did_you_mean, listed
+from odynn.fitting.losses.combination import entries_of
+from odynn.fitting.losses.registry import make_term
+from odynn.fitting.losses.terms import SweepTerm
+from odynn.models import load_model
+from odynn.models.model import BioNeuron
+
+# Methods that go by derivatives, which a term that is computed per sweep does not have.
+_BY_DERIVATIVES = ("levenberg_marquardt", "adam")
+
+
+def check_losses(settings: Mapping) -> list[str]:
+    """Return what is wrong with the losses of an experiment and of its stages.
+
+    Args:
+        settings: a resolved experiment, as ``Config.experiments`` holds it; its model is sound.
+
+    Returns:
+        One message a problem, each beginning with the key; empty if all is well.
+    """
+    model, problems = load_model(settings["model"]), []
+    per_sweep: dict[str, list[str]] = {}
+    losses = {"loss": settings["loss"]}
+    stages = settings["fit"]["stages"]
+    # The model's own stages go by derivatives, and have no loss of their own.
+    stages = [{"method": _BY_DERIVATIVES[0]}] if stages == "default" else stages
+    for number, stage in enumerate(stages):
+        if stage.get("loss") is not None:
+            losses[f"fit.stages[{number}].loss"] = stage["loss"]
+    for key, loss in losses.items():
+        per_sweep[key] = []
+        for place, entry in enumerate(entries_of(loss)):
+            if not entry.get("weight", 1.0) > 0:
+                continue
+            try:
+                term = make_term(entry)
+            except OdynnError as error:
+                problems.append(f"{key}[{place}].kind: {str(error).removeprefix('loss: ')}")
+                continue
+            here = (
+                f"{key}.{{}}"
+                if isinstance(loss, Mapping)
+                else f"{key}[{place}].{'state' if 'state' in entry else 'kind'}"
+            )
+            problems += _check_states(here, term.states, model, settings["target"].get("synthetic"))
+            if isinstance(term, SweepTerm):
+                per_sweep[key].append(entry["kind"])
+    for number, stage in enumerate(stages):
+        key = f"fit.stages[{number}].loss" if stage.get("loss") is not None else "loss"
+        if stage["method"] in _BY_DERIVATIVES and per_sweep[key]:
+            problems.append(
+                f"{key}: {stage['method']} goes by derivatives, which {listed(per_sweep[key])} does not have "
+                f"(a number for a whole sweep). Received: stage {number} of fit.stages minimises it. "
+                "Give the stage a loss of other terms, or a method that needs no derivatives."
+            )
+    return problems
+
+
+def _check_states(
+    key: str, states: tuple[str, ...], model: type[BioNeuron], synthetic: Mapping | None
+) -> Iterator[str]:
+    for state in states:
+        if state not in model.states:
+            yield (
+                f"{key.format(state)}: {model.__name__} has no state '{state}'."
+                f"{did_you_mean(state, model.states)} It has: {listed(model.states)}."
+            )
+        elif synthetic and state not in synthetic["observed"]:
+            yield (
+                f"{key.format(state)}: the synthetic target does not record '{state}'. Add it to "
+                f"target.synthetic.observed, now {listed(synthetic['observed'])}."
+            )
