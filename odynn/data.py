@@ -35,6 +35,8 @@ class Cause(IntEnum):
     TRACE_NOT_FINITE = 2
     SENSITIVITY_NOT_FINITE = 3
     NO_DESCENT = 4
+    OUTPACED = 5
+    HOPELESS = 6
 
 
 @dataclass(frozen=True)

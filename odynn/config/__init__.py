@@ -29,7 +29,7 @@ STAGE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "make_target": ("model", "solver", "dt", "initial_state", "target"),
         "get_random": ("model", "parameters", "starts.seed"),
         "simulate_starts": _SIMULATE,
-        "fit": (*_SIMULATE, "fit"),
+        "fit": (*_SIMULATE, "starts.pool", "fit"),
         "merge_fits": (
             "model",
             "solver",

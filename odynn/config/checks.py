@@ -28,7 +28,7 @@ def find_conflicts(settings: Mapping) -> list[Finding]:
     else:
         found = [*_split(target, ("target",), target["sweeps"]), *_window(target, settings["dt"])]
         found += [*_protocol(target), *_preparation(target)]
-    found += _parameters(settings["parameters"])
+    found += [*_parameters(settings["parameters"]), *_pools(settings["starts"], settings["fit"])]
     for path, loss in losses_of(settings):
         found += _loss(path, loss)
     return [*found, *_plot(settings["plot"])]
@@ -202,6 +202,41 @@ def _parameters(parameters: Mapping) -> Iterator[Finding]:
 
 
 _OF_FREE = ("bounds", "ranges", "scales")
+
+
+def _pools(starts: Mapping, fit: Mapping) -> Iterator[Finding]:
+    """Check which starts are kept, pool by pool."""
+    pool, size = starts["pool"], starts["shard_size"]
+    stages = [] if fit["stages"] == "default" else fit["stages"]
+    kept = [(place, stage["keep"]) for place, stage in enumerate(stages) if stage["keep"] is not None]
+    if size % pool:
+        yield (
+            ("starts", "shard_size"),
+            f"expected a multiple of starts.pool ({pool}), so that no pool is divided. Received: {size}. "
+            f"Write {(size // pool + 1) * pool}.",
+        )
+    if pool > 1 and not kept:
+        yield (
+            ("starts", "pool"),
+            f"the starts of a pool compete only where a stage keeps some of them. Received: {pool}, and no "
+            f"stage with `keep`. Write fit.stages, the first with keep: {max(1, pool // 4)}, or no pool.",
+        )
+    most = pool
+    for place, keep in kept:
+        if keep > most:
+            yield (
+                ("fit", "stages", place, "keep"),
+                f"expected at most the {most} of each pool that are there (starts.pool is {pool}). "
+                f"Received: {keep}. Write {most} or fewer, or a larger starts.pool.",
+            )
+        most = min(most, keep)
+    if fit["hopeless"] is not None and (not kept or kept[0][0] > 0 or kept[0][1] >= pool):
+        yield (
+            ("fit", "hopeless"),
+            "a hopeless start gives way to one that the first stage left out: expected `keep` in the first "
+            f"stage, below starts.pool ({pool}). Received: {fit['hopeless']:g} without. Add it, or leave "
+            "hopeless out.",
+        )
 
 
 def _loss(path: tuple, loss: Mapping | list) -> Iterator[Finding]:

@@ -109,7 +109,9 @@ class Adam(Search):
 
     def _step(self, starts: np.ndarray, gradient: np.ndarray, rate: float) -> None:
         memory = self.memory
-        norm = np.sqrt(np.sum(gradient**2, axis=0))
+        # Scaled by a power of two, which changes no digit, so that no square is beyond what a number holds.
+        _, exponent = np.frexp(np.abs(gradient).max(axis=0, initial=0.0))
+        norm = np.ldexp(np.sqrt(np.sum(np.ldexp(gradient, -exponent) ** 2, axis=0)), exponent)
         gradient = gradient * (self.clip_norm / np.maximum(norm, self.clip_norm))
         memory["epochs"][starts] += 1
         first = _MEMORY * memory["first"][:, starts] + (1 - _MEMORY) * gradient

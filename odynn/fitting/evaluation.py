@@ -50,7 +50,7 @@ def fitted_starts(
     """Fit starts by the stages of an experiment, and score them by the free run.
 
     Args:
-        settings: model, solver, dt, precision, loss, fit.
+        settings: model, solver, dt, precision, loss, fit, and the seed and the pool of the starts.
         target: all sweeps; the training sweeps are fitted, the others only scored.
         starts: the starts to fit.
         before: the forward pass of at least these starts.
@@ -64,7 +64,9 @@ def fitted_starts(
     if stages == "default":
         stages = default_stages(load_model(settings["model"]).spiking)
     base = _columns(starts)
-    result = fit_stages(problem, problem.points(base), base, start_loss, stages, keeper)
+    result = fit_stages(
+        problem, problem.points(base), base, start_loss, stages, keeper, ids=starts.ids, **_choice(settings)
+    )
     # A start that no stage improved keeps its own values, not what the way there and back made of them.
     improved = result.loss < np.where(np.isfinite(start_loss), start_loss, np.inf)
     values = np.where(improved, problem.values(result.u, base), base)
@@ -91,6 +93,12 @@ def fitted_starts(
         stage=result.stage,
         units=_units(problem, target),
     )
+
+
+def _choice(settings: Mapping) -> dict:
+    """Return what says which starts are fitted, and their random numbers, as far as the settings have it."""
+    found = {**settings.get("starts", {}), **settings["fit"]}
+    return {key: found[key] for key in ("seed", "pool", "hopeless") if key in found}
 
 
 def _columns(starts: Starts) -> np.ndarray:

@@ -12,11 +12,11 @@ from odynn.models.model import BioNeuron
 
 MODEL_PATHS = {
     "celegans": "odynn.models.celegans:CElegansNeuron",
-    "cortical": "odynn.models.cortical:CorticalNeuron",
     "leaky": "odynn.models.leaky:LeakyIntegrate",
     "hodghuxsimple": "odynn.models.hodghuxsimple:HodgHuxSimple",
     "hodgkinhuxley": "odynn.models.hodgkinhuxley:HodgkinHuxley",
     "pospischil": "odynn.models.pospischil:Pospischil",
+    "cortical": "odynn.models.cortical:CorticalNeuron",
 }
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from odynn.errors import ModelError, OdynnError
+from odynn.errors import ModelError, OdynnError, did_you_mean
 from odynn.models import load_model
 from odynn.models.equations import SOLVERS
 from odynn.models.model import BioNeuron
@@ -25,6 +25,9 @@ class Dynamics:
         dt: time step, ms.
         solver: for declared models; a step written by hand is its own solver.
         precision: "float32" or "float64".
+
+    Raises:
+        ModelError: if the solver or the precision is unknown, or dt is not above 0.
     """
 
     model: type[BioNeuron]
@@ -34,7 +37,17 @@ class Dynamics:
 
     def __post_init__(self):
         if self.solver not in SOLVERS:
-            raise ValueError(f"solver must be one of {SOLVERS}. Received: solver={self.solver!r}.")
+            raise ModelError(
+                f"solver: expected {' or '.join(SOLVERS)}. Received: solver={self.solver!r}."
+                f"{did_you_mean(self.solver, SOLVERS)}"
+            )
+        if self.precision not in ("float32", "float64"):
+            raise ModelError(
+                f"precision: expected float32 or float64. Received: precision={self.precision!r}."
+                f"{did_you_mean(self.precision, ('float32', 'float64'))}"
+            )
+        if not self.dt > 0:
+            raise ModelError(f"dt: expected a number > 0, in ms. Received: dt={self.dt!r}.")
 
     @property
     def dtype(self) -> tf.DType:

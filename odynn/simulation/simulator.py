@@ -47,7 +47,7 @@ class Simulator:
             State name to [time, sweep, start]: the state after each step.
 
         Raises:
-            ModelError: if a parameter of the model has no values.
+            ModelError: if a parameter of the model has no values, or arrays have other shapes.
         """
         names = self.dynamics.model.parameter_names
         missing = [name for name in names if name not in values]
@@ -56,7 +56,14 @@ class Simulator:
                 f"values: must hold every parameter of {self.dynamics.model.__name__}. "
                 f"Missing: {listed(missing)}."
             )
-        columns = np.array([np.asarray(values[name], dtype=float) for name in names])
+        columns = [_numbers(f"values['{name}']", values[name], ("start",)) for name in names]
+        stimulus = _numbers("stimulus", stimulus, ("time", "sweep"))
+        initial = None if initial is None else _numbers("initial", initial, ("sweep",))
+        for name, column in zip(names, columns, strict=True):
+            _check_length(f"values['{name}']", column, "start", len(columns[0]), f"values['{names[0]}']")
+        if initial is not None:
+            _check_length("initial", initial, "sweep", stimulus.shape[1], "stimulus")
+        columns = np.array(columns)
         stimulus = tf.constant(stimulus[..., None], self.dynamics.dtype)
         initial = None if initial is None else tf.constant(initial[:, None], self.dynamics.dtype)
         width = block_width(stimulus.shape[1], columns.shape[1])
@@ -82,3 +89,27 @@ class Simulator:
 
         _, _, kept = tf.while_loop(lambda t, *_: t < steps, body, (0, state, kept))
         return tuple(array.stack() for array in kept)
+
+
+def _numbers(name: str, array: object, axes: tuple[str, ...]) -> np.ndarray:
+    """Return an argument as an array of numbers with these axes, none of them empty."""
+    try:
+        found = np.asarray(array, dtype=float)
+    except (TypeError, ValueError):
+        found, received = None, f"{type(array).__name__} that is no array of numbers"
+    else:
+        received = f"shape {list(found.shape)}"
+    if found is None or found.ndim != len(axes) or not found.size:
+        raise ModelError(
+            f"{name}: expected an array of numbers [{', '.join(axes)}], not empty. Received: {received}. "
+            "Give it these axes, in this order; one start or one sweep is an axis of length 1."
+        )
+    return found
+
+
+def _check_length(name: str, array: np.ndarray, axis: str, length: int, other: str) -> None:
+    if len(array) != length:
+        raise ModelError(
+            f"{name}: expected as many values along [{axis}] as {other} has, {length}. "
+            f"Received: {len(array)}. Give one for each {axis}."
+        )

@@ -20,9 +20,9 @@ def finished_starts(output: Path, starts: Starts, stamp: Mapping) -> list[Fit]:
     """Return fits of these starts that other shard files of the same folder hold.
 
     Shards are named by their range of starts, so after a change of the number of starts or the size
-    of a shard the folder still has the old ones. A start's fit does not depend on its neighbours, so
-    a file serves if its stamp says the same code, settings, target and libraries, and its starts
-    began from the same values.
+    of a shard the folder still has the old ones. A start's fit depends on no other than those of its
+    pool, so a file serves, for the pools that it holds with the same starts, if its stamp says the same
+    code, settings, target and libraries, and its starts began from the same values.
 
     Args:
         output: the shard file to be written.
@@ -32,7 +32,8 @@ def finished_starts(output: Path, starts: Starts, stamp: Mapping) -> list[Fit]:
     Returns:
         Parts without a start in common.
     """
-    parts, left = [], set(starts.ids.tolist())
+    size = stamp["settings"].get("starts", {}).get("pool", 1)
+    parts, left = [], _pools(starts.ids, size)
     for path in sorted(output.parent.glob("[!.]*.h5")):
         if path == output or not left:
             continue
@@ -44,12 +45,20 @@ def finished_starts(output: Path, starts: Starts, stamp: Mapping) -> list[Fit]:
         except StorageError as error:
             log.warning("not reused: %s", error)
             continue
-        places = [place for place, start in enumerate(fit.ids.tolist()) if start in left]
-        found = fit.take(np.array(places, dtype=int))
-        if places and _same_values(found, starts.select(found.ids)):
+        same = {pool for pool, members in _pools(fit.ids, size).items() if left.get(pool) == members}
+        found = fit.take(np.flatnonzero(np.isin(fit.ids // size, list(same))))
+        if same and _same_values(found, starts.select(found.ids)):
             parts.append(found)
-            left -= set(found.ids.tolist())
+            left = {pool: members for pool, members in left.items() if pool not in same}
     return parts
+
+
+def _pools(ids: np.ndarray, size: int) -> dict[int, set[int]]:
+    """Return the starts of each pool."""
+    pools: dict[int, set[int]] = {}
+    for start in ids.tolist():
+        pools.setdefault(start // size, set()).add(start)
+    return pools
 
 
 def _same_values(fit: Fit, starts: Starts) -> bool:

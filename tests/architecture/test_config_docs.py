@@ -163,15 +163,34 @@ def test_stages_have_the_options_and_defaults_of_their_methods():
     assert set(defined["method"]["enum"]) == set(METHODS)
     compared = 0
     for name, minimise in METHODS.items():
-        options = {key: node for key, node in schema_of_stage(name).items() if key not in ("method", "loss")}
+        left_out = {"method", "keep", "loss"}
+        options = {key: node for key, node in schema_of_stage(name).items() if key not in left_out}
         arguments = inspect.signature(minimise).parameters
-        own = {key for key, it in arguments.items() if it.kind is it.KEYWORD_ONLY} - {"progress", "keeper"}
+        own = {key for key, it in arguments.items() if it.kind is it.KEYWORD_ONLY}
+        own -= {"progress", "keeper", "seeds"}
         assert own == set(options), name
         for key in own:
             if arguments[key].default is not inspect.Parameter.empty:
                 compared += 1
                 assert arguments[key].default == options[key]["default"], f"{name}: {key}"
     assert compared >= 5
+
+
+def test_stages_from_python_have_the_defaults_of_the_schema():
+    from odynn.config.keys import complete
+    from odynn.fitting.staged import METHODS, complete_stage, fit_stages
+
+    stage = RAW["$defs"]["stage"]
+    assert stage["allOf"]
+    for name in METHODS:
+        given, absent = complete({"properties": schema_of_stage(name)}, {"method": name})
+        assert not absent
+        assert complete_stage({"method": name}) == given
+    defaults = {key: it.default for key, it in inspect.signature(fit_stages).parameters.items()}
+    experiment = schema()["properties"]["experiments"]["additionalProperties"]["properties"]
+    starts, fit = experiment["starts"]["properties"], experiment["fit"]["properties"]
+    for key, node in {"seed": starts["seed"], "pool": starts["pool"], "hopeless": fit["hopeless"]}.items():
+        assert defaults[key] == node["default"], key
 
 
 def test_terms_have_the_options_and_defaults_of_their_classes():

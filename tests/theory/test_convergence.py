@@ -72,6 +72,42 @@ def pospischil(t, y, I, P):
     ]
 
 
+def cortical(t, y, I, P):
+    V = y[0]
+    gate = dict(zip("mhnpwq", y[1:], strict=True))
+
+    def relaxation(name):
+        # Opening and closing rates of a barrier in the middle of the field, and the least time constant.
+        z = (V - P[f"{name}__mdp"]) / P[f"{name}__scale"]
+        opening, closing = (exp(s * z / 2) / (2 * P[f"{name}__tau"]) for s in (1, -1))
+        least = {"m": 0.02, "h": 0.1, "n": 0.2, "p": 1.0, "q": 1.0}.get(name)
+        tau = P["w__tau"] if least is None else least + 1 / (opening + closing)
+        return (opening / (opening + closing) - gate[name]) / tau
+
+    potassium = P["g_Kd"] * gate["n"] ** 2 + P["g_M"] * gate["p"] + P["g_AHP"] * gate["w"]
+    flow = P["g_Na"] * gate["m"] ** 3 * gate["h"] * (V - P["E_Na"]) + potassium * (V - P["E_K"])
+    flow += P["g_H"] * gate["q"] * (V - P["E_H"]) + P["g_L"] * (V - P["E_L"])
+    return [(I - flow) / P["C_m"], *(relaxation(name) for name in gate)]
+
+
+def cortical(t, y, I, P):
+    V = y[0]
+    gate = dict(zip("mhnpwq", y[1:], strict=True))
+
+    def relaxation(name):
+        # Opening and closing rates of a barrier in the middle of the field, and the least time constant.
+        z = (V - P[f"{name}__mdp"]) / P[f"{name}__scale"]
+        opening, closing = (exp(s * z / 2) / (2 * P[f"{name}__tau"]) for s in (1, -1))
+        least = {"m": 0.02, "h": 0.1, "n": 0.2, "p": 1.0, "q": 1.0}.get(name)
+        tau = P["w__tau"] if least is None else least + 1 / (opening + closing)
+        return (opening / (opening + closing) - gate[name]) / tau
+
+    potassium = P["g_Kd"] * gate["n"] ** 2 + P["g_M"] * gate["p"] + P["g_AHP"] * gate["w"]
+    flow = P["g_Na"] * gate["m"] ** 3 * gate["h"] * (V - P["E_Na"]) + potassium * (V - P["E_K"])
+    flow += P["g_H"] * gate["q"] * (V - P["E_H"]) + P["g_L"] * (V - P["E_L"])
+    return [(I - flow) / P["C_m"], *(relaxation(name) for name in gate)]
+
+
 def morris_lecar(t, y, I, P):
     # The paper's V1 … V4, with tanh and cosh.
     V, w = y
@@ -97,6 +133,8 @@ CASES = {
     "celegans": ("celegans", celegans, [-30.0, 0.2, 0.5, 0.3, 0.4, 0.9, 4.0], 15.0, 40.0, 0.4),
     "hodgkinhuxley": ("hodgkinhuxley", hodgkinhuxley, [-60.0, 0.1, 0.5, 0.4], 12.0, 12.0, 0.01),
     "pospischil": ("pospischil", pospischil, [-50.0, 0.3, 0.5, 0.2, 0.3], 3.0, 10.0, 0.01),
+    "cortical": ("cortical", cortical, [-50.0, 0.1, 0.5, 0.1, 0.2, 0.1, 0.3], 4.0, 10.0, 0.01),
+    "cortical": ("cortical", cortical, [-50.0, 0.1, 0.5, 0.1, 0.2, 0.1, 0.3], 4.0, 10.0, 0.01),
     "MorrisLecar": (f"{TEMPLATE}:MorrisLecar", morris_lecar, [-10.0, 0.3], 90.0, 40.0, 0.1),
     "ResonantMembrane": (f"{TEMPLATE}:ResonantMembrane", resonant, [-50.0, 3.0], 1.0, 40.0, 0.2),
 }

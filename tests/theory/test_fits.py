@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from odynn.data import Cause, Status
-from odynn.fitting import adam, levenberg_marquardt
+from odynn.fitting import adam, cma_es, levenberg_marquardt
 from odynn.fitting.losses import make_loss
 from odynn.fitting.problem import Problem
 from odynn.fitting.staged import fit_stages
@@ -14,6 +14,7 @@ from odynn.simulation.dynamics import Dynamics
 STEPS = 90
 LM = {"method": "levenberg_marquardt", "nudge": 0.0, "iterations": 30, "tolerance": 1e-8}
 NUDGED = {"method": "levenberg_marquardt", "nudge": 2.0, "iterations": 5, "tolerance": 1e-4}
+CMA = {"method": "cma_es", "iterations": 30}
 ADAM = {
     "method": "adam",
     "nudge": 0.0,
@@ -63,9 +64,9 @@ def start_of(problem, base):
     return u, problem.losses(u, base)
 
 
-def run_stages(problem, base, stages):
+def run_stages(problem, base, stages, ids=None):
     u, loss = start_of(problem, base)
-    return fit_stages(problem, u, base, loss, stages)
+    return fit_stages(problem, u, base, loss, stages, ids=ids)
 
 
 def test_levenberg_marquardt_recovers_known_parameters(leaky):
@@ -92,7 +93,20 @@ def test_adam_recovers_known_parameters(leaky):
     assert recovered.sum() >= 10
 
 
-@pytest.mark.parametrize("method", [levenberg_marquardt.minimise, adam.minimise], ids=["lm", "adam"])
+def test_cma_es_recovers_known_parameters(leaky):
+    problem, truth, base = leaky
+    u, start_loss = start_of(problem, base)
+    result = cma_es.minimise(problem, u, base, iterations=150)
+    assert (result.loss <= start_loss).all()
+    recovered = np.abs(problem.values(result.u, base) / truth[:, None] - 1).max(axis=0) < 1e-3
+    assert recovered.sum() >= 12
+
+
+@pytest.mark.parametrize(
+    "method",
+    [levenberg_marquardt.minimise, adam.minimise, cma_es.minimise],
+    ids=["lm", "adam", "cma_es"],
+)
 def test_the_best_point_so_far_is_kept(leaky, method):
     problem, _, base = leaky
     u, start_loss = start_of(problem, base)
@@ -154,7 +168,9 @@ def test_a_bound_in_the_way_is_said_to_be(load, make_target, make_problem, stimu
     np.testing.assert_allclose(problem.values(result.u, base)[2], -50.0, atol=0.05)
 
 
-@pytest.mark.parametrize("stages", [[LM], [ADAM], [NUDGED, LM]], ids=["lm", "adam", "nudged"])
+@pytest.mark.parametrize(
+    "stages", [[LM], [ADAM], [CMA], [NUDGED, LM]], ids=["lm", "adam", "cma_es", "nudged"]
+)
 def test_a_start_that_diverges_has_its_status_and_harms_nobody(fragile, stages):
     problem, base, broken = fragile
     sound = np.setdiff1d(np.arange(base.shape[1]), broken)
@@ -170,7 +186,7 @@ def test_a_start_that_diverges_has_its_status_and_harms_nobody(fragile, stages):
     assert not np.isin(result.status[sound], [Status.DIVERGED, Status.NOT_FITTED]).any()
     assert (result.loss[sound] < 0.2 * loss[sound]).all()
 
-    alone = run_stages(problem, base[:, sound], stages)
+    alone = run_stages(problem, base[:, sound], stages, sound)
     for name in ("u", "loss", "status", "cause", "iterations"):
         np.testing.assert_array_equal(getattr(result, name)[..., sound], getattr(alone, name), err_msg=name)
     np.testing.assert_array_equal(result.history[:, sound], alone.history)
@@ -189,6 +205,41 @@ def test_a_fit_that_strays_where_the_model_breaks_comes_back(fragile):
     assert (result.iterations <= 30).all()
 
 
+@pytest.mark.parametrize(
+    ("stage", "precision"),
+    [(LM, "float32"), (ADAM, "float64"), (CMA, "float32"), (NUDGED, "float64")],
+    ids=["lm", "adam", "cma_es", "nudged"],
+)
+def test_bad_neighbours_harm_nobody(load, make_target, make_problem, stimulus, stage, precision):
+    # On bounds, beyond what a number holds, and where the voltage flies away: in the blocks of the others.
+    model = load("Fragile")
+    target = make_target(model, 0.2, stimulus)
+    problem = make_problem(model, target, {"V": 1.0}, precision=precision)
+    rows = list(model.table().values())
+    lower, upper = (np.array([row.bounds[side] for row in rows]) for side in (0, 1))
+    sound = np.array([[0.05, 0.3, 0.1], [-65.0, -50.0, -70.0], [3.0, 2.5, 4.0]])
+    bad = np.array(
+        [lower, upper, [np.nan, -60.0, 5.0], [1e300, -60.0, 5.0], [0.1, 1e38, 5.0], [0.1, -60.0, 1990.0]]
+    )
+    places = [1, 4, 7]
+    base = np.insert(bad.T, [1, 3, 5], sound, axis=1)
+    np.testing.assert_array_equal(base[:, places], sound)
+    with np.errstate(all="ignore"):
+        together = run_stages(problem, base, [{**stage, "iterations": 8}])
+    alone = [
+        run_stages(problem, sound[:, n : n + 1], [{**stage, "iterations": 8}], [place])
+        for n, place in enumerate(places)
+    ]
+    for place, one in zip(places, alone, strict=True):
+        for name in ("u", "loss", "status", "cause", "iterations", "history"):
+            found = getattr(together, name)[..., place : place + 1]
+            np.testing.assert_array_equal(found, getattr(one, name), err_msg=name)
+    assert (together.status != Status.NOT_FITTED).all()
+    lost = ~np.isfinite(together.loss)
+    assert lost.any()
+    assert (together.status[lost] == Status.DIVERGED).all()
+
+
 @pytest.mark.parametrize("stages", [[LM], [NUDGED, {**ADAM, "iterations": 12}, LM]], ids=["lm", "all"])
 def test_a_fit_does_not_depend_on_the_shard(load, make_target, make_problem, stimulus, stages):
     # 20 starts in blocks of 32, and 1 + 5 + 14 in blocks of 16.
@@ -204,6 +255,21 @@ def test_a_fit_does_not_depend_on_the_shard(load, make_target, make_problem, sti
             np.testing.assert_array_equal(
                 getattr(apart, name), getattr(together, name)[..., part], err_msg=name
             )
+
+
+def test_each_kernel_is_compiled_once_however_few_starts_are_left(load, make_target, make_problem, stimulus):
+    model = load("leaky")
+    target = make_target(model, 1.0, stimulus)
+    base = np.array(list(draw_starts(model, model.table(), range(40), seed=9).values.values()))
+    problem = make_problem(model, target, {"V": 1.0}, starts=40)
+    result = run_stages(problem, base, [NUDGED, {**LM, "tolerance": 1e-3}, {**CMA, "iterations": 3}])
+    assert len(np.unique(result.iterations)) > 3
+    kernels = [
+        kernel for kernel in vars(problem._kernels).values() if hasattr(kernel, "get_concrete_function")
+    ]
+    counts = sorted(kernel.experimental_get_tracing_count() for kernel in kernels)
+    assert counts[-2:] == [1, 1]  # the losses and the normal equations; nothing else was asked for
+    assert sum(counts) == 2
 
 
 def test_the_same_fit_twice_gives_the_same_bits(leaky):

@@ -117,6 +117,21 @@ class Peak(SweepTerm):
 class TestTermsPerSweep:
     LOSS = Loss((WeightedTerm("peak", 3.0, Peak()),))
 
+    def test_cma_es_fits_them_beside_starts_that_are_lost(self, recorded, columns, make_problem):
+        model, target = recorded
+        problem = make_problem(model, target, self.LOSS)
+        base = columns(model, 5, spread=0.4)
+        base[list(model.table()).index("g_L"), 2] = np.nan
+        u = problem.points(base)
+        start = problem.losses(u, base)
+        stages = [{"method": "cma_es", "iterations": 40}]
+        found = fit_stages(problem, u, base, start, stages)
+        sound = [0, 1, 3, 4]
+        assert (found.loss[sound] < 0.01 * start[sound]).all()
+        assert not np.isfinite(found.loss[2])
+        alone = fit_stages(problem, u[:, sound], base[:, sound], start[sound], stages, ids=sound)
+        np.testing.assert_array_equal(found.u[:, sound], alone.u)
+
     def test_they_add_to_the_others(self, recorded, columns, make_problem):
         model, target = recorded
         base = columns(model, 5)

@@ -51,12 +51,14 @@ FULL = {
         "ranges": {"C_m": [1, 5]},
         "scales": {"C_m": "linear"},
     },
-    "starts": {"number": 10, "seed": 2, "shard_size": 4},
+    "starts": {"number": 10, "seed": 2, "shard_size": 8, "pool": 4},
     "loss": {"V": 1, "Ca": 0.5},
     "fit": {
+        "hopeless": 0.5,
         "stages": [
             {
                 "method": "levenberg_marquardt",
+                "keep": 2,
                 "nudge": 2,
                 "loss": [
                     {
@@ -83,7 +85,18 @@ FULL = {
                 "tolerance": 0.001,
             },
             {
+                "method": "cma_es",
+                "keep": 1,
+                "nudge": 1,
+                "loss": {"V": 3},
+                "iterations": 5,
+                "population": 6,
+                "sigma": 0.1,
+                "tolerance": 0.01,
+            },
+            {
                 "method": "adam",
+                "keep": 1,
                 "nudge": 1,
                 "loss": {"V": 2},
                 "iterations": 9,
@@ -92,7 +105,7 @@ FULL = {
                 "decay_every": 2,
                 "clip_norm": 1.5,
             },
-        ]
+        ],
     },
     "best": {"number": 2},
     "plot": {"dpi": 72, "color_map": "magma", "target_color": "#333333"},
@@ -324,9 +337,9 @@ def test_defaults_are_filled_in(folder):
             }
         },
         "parameters": {"fixed": {}, "free": "all", "bounds": {}, "ranges": {}, "scales": {}},
-        "starts": {"number": 64, "seed": 1, "shard_size": 32},
+        "starts": {"number": 64, "seed": 1, "shard_size": 32, "pool": 1},
         "loss": {"V": 1.0},
-        "fit": {"stages": "default"},
+        "fit": {"stages": "default", "hopeless": None},
         "best": {"number": 5},
         "plot": {"dpi": 150, "color_map": "viridis", "target_color": "black"},
     }
@@ -366,9 +379,17 @@ def test_defaults_are_filled_in_inside_lists(folder):
     experiment = check(settings, folder).experiments["x"]
     assert experiment["target"]["synthetic"]["sweeps"][0][0]["change"] == 0.0
     assert experiment["fit"]["stages"] == [
-        {"method": "levenberg_marquardt", "nudge": 0.0, "loss": None, "iterations": 40, "tolerance": 1e-4},
+        {
+            "method": "levenberg_marquardt",
+            "keep": None,
+            "nudge": 0.0,
+            "loss": None,
+            "iterations": 40,
+            "tolerance": 1e-4,
+        },
         {
             "method": "adam",
+            "keep": None,
             "nudge": 0.0,
             "loss": None,
             "iterations": 700,
@@ -399,6 +420,19 @@ def test_equal_settings_are_equal_as_text_however_they_are_written(folder):
     texts = [json.dumps(check(settings, folder).experiments["x"]) for settings in (FULL, turned(FULL))]
     assert texts[0] == texts[1]
     assert original == FULL
+
+
+def test_no_pool_is_divided_between_shards(folder):
+    keep = {"stages": [{"method": "adam", "keep": 2}, {"method": "adam"}, {"method": "adam", "keep": 3}]}
+    given = minimal() | {"starts": {"pool": 5}, "fit": keep}
+    lines = refusal(given, folder).splitlines()
+    assert len(lines) == 2
+    assert "starts.shard_size: expected a multiple of starts.pool (5)" in lines[0]
+    assert "Received: 32. Write 35." in lines[0]
+    assert "fit.stages[2].keep: expected at most the 2 of each pool that are there" in lines[1]
+    keep["stages"].pop()
+    found = check(minimal() | {"starts": {"pool": 5, "shard_size": 35}, "fit": keep}, folder)
+    assert [stage["keep"] for stage in found.experiments["x"]["fit"]["stages"]] == [2, None]
 
 
 def test_best_is_at_most_the_number_of_starts(folder):
@@ -432,8 +466,8 @@ class TestDefaults:
             },
         }
         a, b = check(raw, folder).experiments.values()
-        assert a["starts"] == {"number": 8, "seed": 5, "shard_size": 32}
-        assert b["starts"] == {"number": 8, "seed": 6, "shard_size": 32}
+        assert a["starts"] == {"number": 8, "seed": 5, "shard_size": 32, "pool": 1}
+        assert b["starts"] == {"number": 8, "seed": 6, "shard_size": 32, "pool": 1}
         assert b["parameters"]["bounds"] == {"C": [3, 4], "g": [0, 1]}
         assert [stage["method"] for stage in b["fit"]["stages"]] == ["levenberg_marquardt"]
         assert b["target"]["synthetic"]["noise"] == {"V": 2}
@@ -472,7 +506,17 @@ class TestSettings:
             "make_target": {"model", "solver", "dt", "initial_state", "target"},
             "get_random": {"model", "parameters", "starts.seed"},
             "simulate_starts": {"model", "solver", "dt", "precision", "loss", "parameters", "starts.seed"},
-            "fit": {"model", "solver", "dt", "precision", "loss", "parameters", "starts.seed", "fit"},
+            "fit": {
+                "model",
+                "solver",
+                "dt",
+                "precision",
+                "loss",
+                "parameters",
+                "starts.seed",
+                "starts.pool",
+                "fit",
+            },
             "merge_fits": set(FULL) - {"best", "plot"},
             "simulate_best": {"model", "solver", "dt", "precision", "best"},
             "plot_results": {"best", "loss", "plot"},
@@ -499,7 +543,7 @@ class TestSettings:
         ("path", "value"),
         [
             (("starts", "number"), 99),
-            (("starts", "shard_size"), 9),
+            (("starts", "shard_size"), 12),
             (("plot", "dpi"), 99),
             (("best", "number"), 1),
         ],

@@ -5,7 +5,7 @@ import pytest
 
 from odynn.data import Cause, Parameter, Starts, Status
 from odynn.errors import FitError, ModelError
-from odynn.fitting import adam, levenberg_marquardt, staged
+from odynn.fitting import adam, cma_es, levenberg_marquardt, staged
 from odynn.fitting.evaluation import experiment_problem, fitted_starts, simulated_starts
 from odynn.fitting.result import StageResult
 from odynn.fitting.starts import draw_starts
@@ -335,6 +335,7 @@ class TestAdam:
 METHODS = [
     (levenberg_marquardt.minimise, {"iterations": 12, "tolerance": 1e-12}),
     (adam.minimise, {"iterations": 12}),
+    (cma_es.minimise, {"iterations": 12}),
 ]
 
 
@@ -358,7 +359,7 @@ class Folder:
             raise Stopped
 
 
-@pytest.mark.parametrize(("method", "options"), METHODS, ids=["lm", "adam"])
+@pytest.mark.parametrize(("method", "options"), METHODS, ids=["lm", "adam", "cma_es"])
 class TestSearch:
     def test_histories_end_where_starts_do(self, method, options):
         u = np.concatenate([STARTS, np.ones((2, 1)), NOWHERE], axis=1)
@@ -390,6 +391,24 @@ class TestSearch:
         assert [iteration for iteration, _, _ in told] == list(range(len(told)))
         assert len(told) == result.iterations.max()
         assert told[0][1] == 6
+
+    def test_a_wide_shard_and_a_narrow_one_agree_beside_broken_ones(self, method, options):
+        # What one start meets, none of the others may feel: nowhere to begin, no derivatives, a bound.
+        poison = np.array([[-3.5, -2.9, 6.9, 1e3], [0.0, 9.0, 6.9, -1e3]])
+        u, base = np.concatenate([poison[:, :2], STARTS, poison[:, 2:]], axis=1), np.zeros((1, 10))
+        base[0, 1] = 1
+        seeds = [np.random.SeedSequence(3, spawn_key=(start,)) for start in range(10)]
+        own = {"seeds": seeds} if method is cma_es.minimise else {}
+        together = method(Valley(), u, base, **options, **own)
+        assert np.isfinite(together.loss[1:]).all()
+        for place in range(10):
+            own = {"seeds": seeds[place : place + 1]} if method is cma_es.minimise else {}
+            column = slice(place, place + 1)
+            alone = method(Valley(), u[:, column], base[:, column], **options, **own)
+            for name in ("u", "loss", "status", "cause", "iterations", "history"):
+                np.testing.assert_array_equal(
+                    getattr(alone, name), getattr(together, name)[..., column], err_msg=name
+                )
 
     @pytest.mark.parametrize("after", [1, 4, 11])
     def test_a_stopped_search_goes_on_to_the_same_bits(self, method, options, after):
@@ -471,6 +490,39 @@ class TestStages:
         assert all(stage["method"] in staged.METHODS for stage in graded + spiking)
         graded[0]["nudge"] = 99.0
         assert staged.default_stages(False)[0]["nudge"] == 0.0
+
+    @pytest.mark.parametrize(
+        ("stages", "message"),
+        [
+            ([], r"^stages: expected a list of at least one stage\. Received: \[\]"),
+            ("default", r"^stages: expected a list .*Received: 'default'\. Take default_stages"),
+            (["adam"], r"^stages\[0\]: expected {'method': …} with one of .*Received: 'adam'"),
+            ([{"iterations": 3}], r"^stages\[0\]: expected {'method': …}.*Received: None"),
+            ([{"method": "adam"}, {"method": "adm"}], r"^stages\[1\]: .*'adm'\. Did you mean 'adam'\?"),
+            ([{"method": "adam", "rat": 1}], r"adam has no option 'rat'\. It has: .*Did you mean 'rate'\?"),
+            ([{"method": "cma_es", "seeds": 1}], r"cma_es has no option 'seeds'"),
+            ([{"method": "adam", "rate": "1"}], r"rate must be a number ≥ 0\. Received: '1'"),
+            (
+                [{"method": "adam", "iterations": 1.5}],
+                r"iterations must be a whole number ≥ 0\. Received: 1\.5",
+            ),
+            ([{"method": "adam", "iterations": None}], r"iterations must be a whole number"),
+            ([{"method": "adam", "nudge": -1}], r"nudge must be a number ≥ 0\. Received: -1"),
+            ([{"method": "adam", "keep": 0.5}], r"keep must be a whole number"),
+            ([{"method": "adam", "keep": 0}], r"keep must be a whole number ≥ 1\. Received: 0"),
+        ],
+    )
+    def test_stages_that_there_are_not(self, stages, message):
+        with pytest.raises(FitError, match=message):
+            self.fit(stages)
+
+    def test_what_a_stage_leaves_out_has_its_default(self):
+        stage = staged.complete_stage({"method": "levenberg_marquardt"})
+        assert stage["iterations"] == 40
+        assert stage["nudge"] == 0.0
+        one, other = self.fit([{"method": "levenberg_marquardt"}]), self.fit([stage])
+        assert len(one.history) == 40
+        np.testing.assert_array_equal(one.u, other.u)
 
     @pytest.mark.parametrize("after", [2, 7, 16, 20])
     def test_a_stopped_fit_goes_on_to_the_same_bits(self, after):

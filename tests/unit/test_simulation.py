@@ -218,9 +218,60 @@ class TestSimulator:
             one = load_model("leaky")({name: value[place] for name, value in given.items()})
             np.testing.assert_allclose(found["V"][:, 0, place], one.calculate(np.ones(5))[:, 0], rtol=1e-13)
 
-    def test_an_unknown_solver(self):
-        with pytest.raises(ValueError, match=r"implicit_euler.*exponential_euler.*Received: solver='heun'"):
-            Dynamics(load_model("leaky"), 0.1, "heun")
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ((0.1, "heun"), r"implicit_euler.*exponential_euler.*Received: solver='heun'"),
+            ((0.1, "implict_euler"), "Did you mean 'implicit_euler'"),
+            (
+                (0.1, "implicit_euler", "float16"),
+                r"^precision: expected float32 or float64\. Received: .*'float16'",
+            ),
+            ((0.0,), r"^dt: expected a number > 0, in ms\. Received: dt=0\.0"),
+            ((np.nan,), r"^dt: expected a number > 0"),
+        ],
+    )
+    def test_dynamics_that_there_are_not(self, arguments, message):
+        with pytest.raises(ModelError, match=message):
+            Dynamics(load_model("leaky"), *arguments)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"g_L": 0.1}, r"^values\['g_L'\]: expected an array of numbers \[start\].*shape \[\]"),
+            ({"g_L": np.ones((2, 1))}, r"^values\['g_L'\]: .*shape \[2, 1\]"),
+            (
+                {"g_L": np.ones(3)},
+                r"values\['g_L'\]: expected as many .* values\['C_m'\] has, 2\. Received: 3",
+            ),
+            ({"g_L": ["a", "b"]}, r"values\['g_L'\]: .*list that is no array of numbers"),
+            ({name: np.ones(0) for name in ("C_m", "g_L", "E_L")}, r"values\['C_m'\]: .*not empty.*\[0\]"),
+            (
+                {"stimulus": np.ones(5)},
+                r"^stimulus: expected an array of numbers \[time, sweep\].*shape \[5\]",
+            ),
+            ({"stimulus": np.ones((5, 2, 1))}, r"^stimulus: .*shape \[5, 2, 1\]"),
+            ({"stimulus": [[1.0], [1.0, 2.0]]}, r"^stimulus: .*list that is no array"),
+            ({"initial": np.float64(-60)}, r"^initial: expected an array of numbers \[sweep\].*shape \[\]"),
+            (
+                {"initial": np.full(2, -60.0)},
+                r"^initial: expected as many .*\[sweep\] as stimulus has, 3\. .*: 2",
+            ),
+        ],
+    )
+    def test_arrays_of_other_shapes(self, change, message):
+        simulator = Simulator(Dynamics(load_model("leaky"), 0.1))
+        values = {"E_L": np.array([-60.0, -50.0]), "g_L": np.array([0.1, 0.2]), "C_m": np.ones(2)}
+        others = {"stimulus": np.ones((5, 3)), "initial": None}
+        for name, value in change.items():
+            (others if name in others else values)[name] = value
+        with pytest.raises(ModelError, match=message):
+            simulator.traces(values, **others)
+
+    def test_plain_lists_are_arrays_too(self):
+        simulator = Simulator(Dynamics(load_model("leaky"), 0.1))
+        values = {"E_L": [-60], "g_L": [0.1], "C_m": [1]}
+        assert simulator.traces(values, [[0], [0]], [-50])["V"].shape == (2, 1, 1)
 
     def test_the_dynamics_of_an_experiment(self):
         settings = {"model": "leaky", "dt": 0.25, "solver": "exponential_euler", "precision": "float64"}

@@ -33,6 +33,8 @@ def test_a_tiny_run_of_each_configuration(path, fresh, request):
     config = yaml.safe_load(path.read_text("utf-8"))
     for settings in config["experiments"].values():
         settings.update(SMALL)
+        if ".py:" in settings["model"]:
+            settings["model"] = str(path.parent / settings["model"])
         if "file" in settings["target"]:
             data, target = request.getfixturevalue("data_folder"), settings["target"]
             places = [
