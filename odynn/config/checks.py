@@ -14,6 +14,9 @@ from odynn.fingerprint import losses_of
 
 Finding = tuple[tuple, str]
 
+ADDRESSES = ("http", "https", "s3")
+"""Schemes of the addresses that a recording may have."""
+
 
 def find_conflicts(settings: Mapping) -> list[Finding]:
     """Return what in the settings of an experiment contradicts something else in them."""
@@ -24,6 +27,7 @@ def find_conflicts(settings: Mapping) -> list[Finding]:
         found += _stimuli(target, (*path, "sweeps"), settings["dt"])
     else:
         found = [*_split(target, ("target",), target["sweeps"]), *_window(target, settings["dt"])]
+        found += [*_protocol(target), *_preparation(target)]
     found += [*_parameters(settings["parameters"]), *_pools(settings["starts"], settings["fit"])]
     for path, loss in losses_of(settings):
         found += _loss(path, loss)
@@ -64,6 +68,65 @@ def _window(target: Mapping, dt: float) -> Iterator[Finding]:
             f"expected [from, to] in ms with at least two steps of dt ({dt:g} ms) between them. "
             f"Received: [{window[0]:g}, {window[1]:g}]. Swap or widen them.",
         )
+
+
+def _protocol(target: Mapping) -> Iterator[Finding]:
+    protocol = target["protocol"]
+    if protocol is None:
+        return
+    path = ("target", "protocol")
+    if target["stimulus"] is not None:
+        yield (
+            path,
+            (
+                "the stimulus is described here or in another file, not both. Received: target.protocol and "
+                "target.stimulus. Remove one of them."
+            ),
+        )
+    given = [key for key in ("pieces", "sweeps") if protocol[key] is not None]
+    if len(given) != 1:
+        yield (
+            path,
+            (
+                f"expected either pieces (those of every sweep) or sweeps (the pieces of each). Received: "
+                f"{listed(given) or 'neither'}. Give one of the two."
+            ),
+        )
+    elif protocol["sweeps"] is not None and protocol["amplitudes"] is not None:
+        yield (
+            (*path, "amplitudes"),
+            (
+                "amplitudes multiply pieces. Received: amplitudes and sweeps. Write the amplitudes into "
+                "the sweeps, or "
+                "give pieces."
+            ),
+        )
+    for sweep, pieces in enumerate(
+        [protocol["pieces"]] if protocol["sweeps"] is None else protocol["sweeps"]
+    ):
+        for place, piece in enumerate(pieces or []):
+            for text in _piece(piece, float("inf")):
+                where = ("pieces", place) if protocol["sweeps"] is None else ("sweeps", sweep, place)
+                yield (*path, *where), text
+
+
+def _preparation(target: Mapping) -> Iterator[Finding]:
+    if target["area"] is not None and target["capacitance"] is not None:
+        yield (
+            ("target", "capacitance"),
+            "the membrane area or the capacitance is given, not both, as either gives the other. Received: "
+            "area "
+            f"{target['area']:g} µm² and capacitance {target['capacitance']:g} pF. Remove one of them.",
+        )
+    settings = target["preparation"]
+    intervals = [(("mask", place), times) for place, times in enumerate(settings["mask"])]
+    intervals += [(("baseline", channel), times) for channel, times in settings["baseline"].items()]
+    for path, (first, last) in intervals:
+        if not first < last:
+            yield (
+                ("target", "preparation", *path),
+                f"expected [from, to] in ms with from < to. Received: [{first:g}, {last:g}]. Swap them.",
+            )
 
 
 def _stimuli(target: Mapping, path: tuple, dt: float) -> Iterator[Finding]:
@@ -250,18 +313,42 @@ def locate_files(settings: dict, folder: Path) -> list[Finding]:
                 found += [((*path, place, "kind"), problem)] if problem else []
     target = settings["target"]
     if "file" in target:
-        target["file"], problem = _locate(target["file"], folder, "a recording")
-        found += [(("target", "file"), problem)] if problem else []
+        files = target["file"]
+        if isinstance(files, list):
+            for place, file in enumerate(files):
+                files[place], problem = _locate(file, folder, "a recording")
+                found += [(("target", "file", place), problem)] if problem else []
+        else:
+            target["file"], problem = _locate(files, folder, "a recording")
+            found += [(("target", "file"), problem)] if problem else []
+        found += _locate_stimulus(target, folder)
     return found
+
+
+def _locate_stimulus(target: dict, folder: Path) -> Iterator[Finding]:
+    """Find the files that a stimulus comes from, as `locate_files` does."""
+    stimulus, protocol = target["stimulus"], target["protocol"]
+    if stimulus is not None:
+        stimulus["file"], problem = _locate(stimulus["file"], folder, "a file with the stimulus")
+        if problem:
+            yield ("target", "stimulus", "file"), problem
+    if protocol is not None and isinstance(protocol["amplitudes"], str):
+        from odynn.recordings.protocols import split_amplitudes
+
+        name, keys = split_amplitudes(protocol["amplitudes"])
+        name, problem = _locate(name, folder, "a file of amplitudes")
+        protocol["amplitudes"] = f"{name}:{keys}" if keys else name
+        if problem:
+            yield ("target", "protocol", "amplitudes"), problem
 
 
 def _locate(file: str, folder: Path, kind: str) -> tuple[str, str]:
     """Return a file's path as settings hold it, and the problem with it or an empty string."""
     if "://" in file:
-        return file, f"addresses are not read. Received: '{file}'. Download the file and give its path."
+        return file, _find_address_problem(file, kind)
     # A folder reached by a symbolic link has another parent than its name suggests.
     path = os.path.normpath(os.path.join(os.path.realpath(folder), os.path.expanduser(file)))
-    if os.path.isfile(path):
+    if os.path.isfile(path) or _is_pattern(path):
         return _portable(path), ""
     wrong = "this is a folder" if os.path.isdir(path) else "there is no such file"
     text = (
@@ -276,6 +363,33 @@ def _locate(file: str, folder: Path, kind: str) -> tuple[str, str]:
     else:
         remedy = did_you_mean(os.path.basename(path), sorted(os.listdir(parent))) or " Correct the path."
     return file, text + remedy
+
+
+def _find_address_problem(file: str, kind: str) -> str:
+    """Say why an address cannot be fetched by Snakemake's storage plugins, or return an empty string."""
+    scheme, _, rest = file.partition("://")
+    host, _, name = rest.partition("/")
+    if kind != "a recording" and scheme in ADDRESSES:
+        return f"only recordings have addresses. Received: '{file}'. Download {kind} and give its path."
+    if scheme not in ADDRESSES or not host or not name or name.endswith("/"):
+        return (
+            f"expected the address of a file, beginning with {listed(f'{known}://' for known in ADDRESSES)}. "
+            f"Received: '{file}'. Correct it, or download the file and give its path."
+        )
+    if "{" in name or "?" in name:
+        return (
+            f"expected the address of one file. Received: '{file}'. List the addresses of several files, "
+            "without "
+            "patterns and queries, or download them."
+        )
+    return ""
+
+
+def _is_pattern(path: str) -> bool:
+    """Return whether a path stands for several files in a folder that is there; its reader looks for them."""
+    from odynn.recordings.files import is_pattern
+
+    return is_pattern(path) and os.path.isdir(os.path.dirname(path))
 
 
 def _portable(path: str) -> str:

@@ -1,6 +1,6 @@
 """Reader of HDF5 files: ``time`` [time], ``stimulus`` and ``voltage`` or ``calcium`` [time, sweep]."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -8,6 +8,8 @@ import numpy as np
 
 from odynn.errors import RecordingError, did_you_mean, listed
 from odynn.recordings.channels import CHANNELS, RESPONSES, Contents, Header, find_one, parse_header
+from odynn.recordings.isolation import run_isolated
+from odynn.recordings.libraries import check_size
 
 _SWEEPS = ("sweep", "sweeps")
 # What h5py raises for damaged files, in which an array can have any size.
@@ -15,7 +17,12 @@ _FAILURES = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def read(path: Path, columns: Mapping[str, str] | None) -> Contents:
+def read(
+    path: Path,
+    columns: Mapping[str, str] | None,
+    sweeps: Sequence[int] | None = None,
+    transposed: bool = False,
+) -> Contents:
     """Read an HDF5 file with a dataset a channel, each with an attribute ``units``.
 
     A response of one axis is one sweep. An integer dataset ``sweep`` numbers the sweeps, which are
@@ -24,6 +31,8 @@ def read(path: Path, columns: Mapping[str, str] | None) -> Contents:
     Args:
         path: the file.
         columns: channel to the path of its dataset; null: datasets at the root with the usual names.
+        sweeps: all are read.
+        transposed: whether the axes are in the other order, as MATLAB stores them.
 
     Returns:
         The traces.
@@ -43,9 +52,16 @@ def read(path: Path, columns: Mapping[str, str] | None) -> Contents:
             f"{path}: expected an HDF5 file. Received: a file that does not begin like one. "
             "Say its format (format: csv), or export it again."
         )
+    return run_isolated(read_here, path, columns, sweeps, transposed)
+
+
+def read_here(
+    path: Path, columns: Mapping[str, str] | None, sweeps: Sequence[int] | None, transposed: bool
+) -> Contents:
+    """Read an HDF5 file in this process; as `read` otherwise."""
     try:
         with h5py.File(path, "r") as file:
-            return _contents(path, file, columns or {})
+            return _contents(path, file, columns or {}, transposed)
     except _FAILURES as error:
         raise RecordingError(
             f"{path}: expected a whole HDF5 file. Received: one that is cut short, damaged, locked or too "
@@ -53,7 +69,7 @@ def read(path: Path, columns: Mapping[str, str] | None) -> Contents:
         ) from None
 
 
-def _contents(path: Path, file: h5py.File, columns: Mapping[str, str]) -> Contents:
+def _contents(path: Path, file: h5py.File, columns: Mapping[str, str], transposed: bool) -> Contents:
     found = [name for name in file if isinstance(file.get(name), h5py.Dataset)]
     headers = {}
     for channel, name in columns.items():
@@ -84,7 +100,10 @@ def _contents(path: Path, file: h5py.File, columns: Mapping[str, str]) -> Conten
                     f"{path}, dataset {name}: expected numbers, [time] or [time, sweep]. Received: "
                     f"{dataset.dtype} of shape {list(dataset.shape)}. Store the traces as plain arrays."
                 )
-            values = dataset[...]
+            check_size(path, f"dataset {name}", dataset.size)
+            values = dataset[...].T if transposed else dataset[...]
+            if transposed and 1 in values.shape:
+                values = values.reshape(-1)
             if channel == "time" and values.dtype.kind == "f":
                 resolution = float(np.spacing(np.abs(values).max()))
             traces[channel] = values.astype(np.float64)

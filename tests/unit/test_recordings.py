@@ -23,6 +23,12 @@ TABLE = f"""{HEADER}
 """
 
 
+@pytest.fixture(autouse=True)
+def same_process(monkeypatch):
+    """A process for each HDF5 file would take its time; tests of odynn.recordings.isolation have one."""
+    monkeypatch.setattr("odynn.recordings.hdf5.run_isolated", lambda function, *rest: function(*rest))
+
+
 def write(folder, text, name="cell.csv", encoding="utf-8"):
     path = folder / name
     path.write_bytes(text.encode(encoding) if isinstance(text, str) else text)
@@ -114,6 +120,7 @@ def test_source_names_the_file_and_not_its_folder(tmp_path):
         lambda text: "# Cell 3\n# 24 °C, see the notebook\n" + text,
         lambda text: text.replace("voltage_mV_0", '"voltage_mV_0"').replace("-65,", '"-65",'),
         lambda text: text.replace("\n", ",\n"),
+        lambda text: text.replace(",", "   ").replace("\n", "\n "),
         lambda text: text.replace("-65.5", "-6.55e+01"),
         lambda text: text.replace("voltage_mV", "Vm (mV)").replace("stimulus_pA", "I [pA]"),
         lambda text: text.replace("time_ms", "t").replace("voltage_mV", "V").replace("stimulus_pA", "i_inj"),
@@ -329,8 +336,8 @@ def test_permission_denied_is_one_message(tmp_path, name, monkeypatch):
 
 
 def test_suffix_and_format(tmp_path):
-    path = write(tmp_path, TABLE, "cell.abf")
-    refused(lambda: recordings.read(path), "cell.abf: .*suffix", "'.abf'", "format: csv or hdf5")
+    path = write(tmp_path, TABLE, "cell.xyz")
+    refused(lambda: recordings.read(path), "cell.xyz: .*suffix", "'.xyz'", "format: csv or hdf5")
     refused(lambda: recordings.read(path, format="cvs"), "^format: ", "'cvs'", "Did you mean 'csv'")
     assert recordings.read(path, format="csv").sweeps.tolist() == [0, 1]
 

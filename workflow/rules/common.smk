@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from shlex import quote
 
+from odynn import recordings
 from odynn.config import from_mapping
 from odynn.config.reading import read_yaml
 from odynn.errors import OdynnError
@@ -60,8 +61,12 @@ def code(stage):
 
 
 def recording(wildcards):
-    """Return the recording of an experiment; none where the target is synthetic."""
-    return SETTINGS.experiments[wildcards.experiment]["target"].get("file") or []
+    """Return the files of an experiment's recording; none where the target is synthetic.
+
+    What has an address is fetched once, into .snakemake/storage.
+    """
+    files = recordings.files_of(SETTINGS.experiments[wildcards.experiment]["target"])
+    return [storage(file, keep_local=True) if "://" in file else file for file in files]
 
 
 def fits(wildcards):
