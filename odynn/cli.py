@@ -65,7 +65,7 @@ def _check(options: argparse.Namespace) -> None:
             (
                 name,
                 settings["model"],
-                target.get("file", "synthetic"),
+                _target(target),
                 f"{settings['dt']:g}",
                 str(settings["starts"]["number"]),
                 str(len(checked.shards(name))),
@@ -73,6 +73,11 @@ def _check(options: argparse.Namespace) -> None:
             )
         )
     _table(("experiment", "model", "target", "dt (ms)", "starts", "shards", "results"), rows)
+
+
+def _target(settings: dict) -> str:
+    file = settings.get("file", "synthetic")
+    return file if isinstance(file, str) else f"{file[0]} … ({len(file)} files)"
 
 
 def _models(options: argparse.Namespace) -> None:

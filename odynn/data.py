@@ -97,11 +97,15 @@ class Recording:
 
     Attributes:
         time: [time] in ms, starting anywhere, uniform.
-        stimulus: [time, sweep] in ``units["stimulus"]``.
-        responses: state name ("V", "Ca") to [time, sweep]; at least one entry.
+        stimulus: [time, sweep] in ``units["stimulus"]``: a current that is injected, or in voltage clamp
+            the voltage that is prescribed.
+        responses: "V", "Ca" (calcium or fluorescence) and "I" (a recorded current) to [time, sweep]; at
+            least one entry. NaN where there is no sample.
         units: unit of "stimulus" and of each response.
         sweeps: [sweep] the numbers that the file gives its sweeps.
-        source: provenance: file name, sha256 of its bytes, reader.
+        source: provenance: file name, sha256 of its bytes, reader and its version, changes made.
+        labels: [sweep] what the file calls each sweep; empty if it has no names.
+        metadata: what the file says of the cell and the experiment.
     """
 
     time: np.ndarray
@@ -110,6 +114,23 @@ class Recording:
     units: Mapping[str, str]
     sweeps: np.ndarray
     source: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def interval(self) -> float:
+        """Time between samples, in ms."""
+        return float(self.time[-1] - self.time[0]) / (self.time.size - 1)
+
+    @property
+    def rate(self) -> float:
+        """Samples a second."""
+        return float(f"{1000 / self.interval:.12g}")
+
+    @property
+    def clamp(self) -> str:
+        """What the amplifier controls: "voltage" where a current is the only response, else "current"."""
+        return "voltage" if set(self.responses) == {"I"} else "current"
 
 
 def split_sweeps(

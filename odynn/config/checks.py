@@ -23,6 +23,7 @@ def find_conflicts(settings: Mapping) -> list[Finding]:
         found += _stimuli(target, (*path, "sweeps"), settings["dt"])
     else:
         found = [*_split(target, ("target",), target["sweeps"]), *_window(target, settings["dt"])]
+        found += _protocol(target)
     return [*found, *_parameters(settings["parameters"]), *_loss(settings["loss"]), *_plot(settings["plot"])]
 
 
@@ -60,6 +61,46 @@ def _window(target: Mapping, dt: float) -> Iterator[Finding]:
             f"expected [from, to] in ms with at least two steps of dt ({dt:g} ms) between them. "
             f"Received: [{window[0]:g}, {window[1]:g}]. Swap or widen them.",
         )
+
+
+def _protocol(target: Mapping) -> Iterator[Finding]:
+    protocol = target["protocol"]
+    if protocol is None:
+        return
+    path = ("target", "protocol")
+    if target["stimulus"] is not None:
+        yield (
+            path,
+            (
+                "the stimulus is described here or in another file, not both. Received: target.protocol and "
+                "target.stimulus. Remove one of them."
+            ),
+        )
+    given = [key for key in ("pieces", "sweeps") if protocol[key] is not None]
+    if len(given) != 1:
+        yield (
+            path,
+            (
+                f"expected either pieces (those of every sweep) or sweeps (the pieces of each). Received: "
+                f"{listed(given) or 'neither'}. Give one of the two."
+            ),
+        )
+    elif protocol["sweeps"] is not None and protocol["amplitudes"] is not None:
+        yield (
+            (*path, "amplitudes"),
+            (
+                "amplitudes multiply pieces. Received: amplitudes and sweeps. Write the amplitudes into "
+                "the sweeps, or "
+                "give pieces."
+            ),
+        )
+    for sweep, pieces in enumerate(
+        [protocol["pieces"]] if protocol["sweeps"] is None else protocol["sweeps"]
+    ):
+        for place, piece in enumerate(pieces or []):
+            for text in _piece(piece, float("inf")):
+                where = ("pieces", place) if protocol["sweeps"] is None else ("sweeps", sweep, place)
+                yield (*path, *where), text
 
 
 def _stimuli(target: Mapping, path: tuple, dt: float) -> Iterator[Finding]:
@@ -192,9 +233,33 @@ def locate_files(settings: dict, folder: Path) -> list[Finding]:
         found += [(("model",), problem)] if problem else []
     target = settings["target"]
     if "file" in target:
-        target["file"], problem = _locate(target["file"], folder, "a recording")
-        found += [(("target", "file"), problem)] if problem else []
+        files = target["file"]
+        if isinstance(files, list):
+            for place, file in enumerate(files):
+                files[place], problem = _locate(file, folder, "a recording")
+                found += [(("target", "file", place), problem)] if problem else []
+        else:
+            target["file"], problem = _locate(files, folder, "a recording")
+            found += [(("target", "file"), problem)] if problem else []
+        found += _locate_stimulus(target, folder)
     return found
+
+
+def _locate_stimulus(target: dict, folder: Path) -> Iterator[Finding]:
+    """Find the files that a stimulus comes from, as `locate_files` does."""
+    stimulus, protocol = target["stimulus"], target["protocol"]
+    if stimulus is not None:
+        stimulus["file"], problem = _locate(stimulus["file"], folder, "a file with the stimulus")
+        if problem:
+            yield ("target", "stimulus", "file"), problem
+    if protocol is not None and isinstance(protocol["amplitudes"], str):
+        from odynn.recordings.protocols import split_amplitudes
+
+        name, keys = split_amplitudes(protocol["amplitudes"])
+        name, problem = _locate(name, folder, "a file of amplitudes")
+        protocol["amplitudes"] = f"{name}:{keys}" if keys else name
+        if problem:
+            yield ("target", "protocol", "amplitudes"), problem
 
 
 def _locate(file: str, folder: Path, kind: str) -> tuple[str, str]:
@@ -203,7 +268,7 @@ def _locate(file: str, folder: Path, kind: str) -> tuple[str, str]:
         return file, f"addresses are not read. Received: '{file}'. Download the file and give its path."
     # A folder reached by a symbolic link has another parent than its name suggests.
     path = os.path.normpath(os.path.join(os.path.realpath(folder), os.path.expanduser(file)))
-    if os.path.isfile(path):
+    if os.path.isfile(path) or _is_pattern(path):
         return _portable(path), ""
     wrong = "this is a folder" if os.path.isdir(path) else "there is no such file"
     text = (
@@ -218,6 +283,13 @@ def _locate(file: str, folder: Path, kind: str) -> tuple[str, str]:
     else:
         remedy = did_you_mean(os.path.basename(path), sorted(os.listdir(parent))) or " Correct the path."
     return file, text + remedy
+
+
+def _is_pattern(path: str) -> bool:
+    """Return whether a path stands for several files in a folder that is there; its reader looks for them."""
+    from odynn.recordings.files import is_pattern
+
+    return is_pattern(path) and os.path.isdir(os.path.dirname(path))
 
 
 def _portable(path: str) -> str:

@@ -176,6 +176,7 @@ def _unknown(key: str, path: tuple, node: Mapping) -> Problem:
     if not hint and key not in homes:
         nearest = get_close_matches(key, homes, n=1, cutoff=0.75)
         places = [home for name in nearest for home in homes[name]]
+    places = sorted(places, key=lambda place: place.count("["))  # lists of pieces are the least likely home
     if places and not path:
         hint = f" It belongs to an experiment: experiments.NAME.{places[0]}."
     elif places:

@@ -1,6 +1,6 @@
 """Recordings: reading them from files, and making them the target of a fit."""
 
 from odynn.recordings.reading import FORMATS, read
-from odynn.recordings.targets import load_target, preflight, prepare
+from odynn.recordings.targets import files_of, load_target, preflight, prepare
 
-__all__ = ["FORMATS", "load_target", "preflight", "prepare", "read"]
+__all__ = ["FORMATS", "files_of", "load_target", "preflight", "prepare", "read"]

@@ -31,7 +31,7 @@ CHANNELS = {
     "stimulus": Channel(
         "the stimulus",
         ("stimulus", "current", "i_inj", "i", "command", "stim", "i_stim", "injected_current"),
-        ("pA", units.DENSITY),
+        ("pA", units.DENSITY, "mV"),
     ),
     "V": Channel(
         "the membrane voltage",
@@ -39,10 +39,15 @@ CHANNELS = {
         ("mV",),
     ),
     "Ca": Channel("the calcium trace", ("calcium", "ca", "fluorescence", "df_f", "df/f"), ("uM", "1")),
+    "I": Channel(
+        "the recorded current",
+        ("recorded_current", "membrane_current", "clamp_current", "i_m"),
+        ("nA", units.DENSITY),
+    ),
 }
 """Every channel that a recording can have, by its name in odynn. The responses are named as states."""
 
-RESPONSES = ("V", "Ca")
+RESPONSES = ("V", "Ca", "I")
 
 _ALIASES = sorted(
     ((alias, name) for name, channel in CHANNELS.items() for alias in channel.aliases),
@@ -80,6 +85,8 @@ class Contents:
         rows: [time] the line of the file of each sample, where it has lines.
         resolution: how finely the file's type stores times, in the file's unit; 0: as finely as float64.
         notes: what the reader did that a user may want to know; goes into the source.
+        labels: what the file calls each sweep.
+        metadata: what the file says of the cell and the experiment.
     """
 
     time: np.ndarray | None
@@ -91,6 +98,8 @@ class Contents:
     rows: np.ndarray | None = None
     resolution: float = 0.0
     notes: Mapping[str, str] = field(default_factory=dict)
+    labels: Sequence[str] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_header(text: str) -> Header | None:
@@ -163,6 +172,7 @@ def find_one(headers: Mapping[str, Header], channel: str, where: str) -> dict[st
     Raises:
         RecordingError: two aliases, two units, or two columns for one sweep.
     """
+    headers = _with_recorded_current(headers)
     matches = {name: header for name, header in headers.items() if header.channel == channel}
     first = CHANNELS[channel].aliases[0]
     if any(header.alias == first for header in matches.values()):
@@ -182,3 +192,18 @@ def find_one(headers: Mapping[str, Header], channel: str, where: str) -> dict[st
             f"Number the sweeps, or say which is meant with columns: {{{channel}: …}}."
         )
     return matches
+
+
+def _with_recorded_current(headers: Mapping[str, Header]) -> Mapping[str, Header]:
+    """Return the headers, ``current`` being the response beside a stimulus where there is no other."""
+    channels = {header.channel for header in headers.values()}
+    voltage = any(
+        header.channel == "stimulus" and header.alias in ("stimulus", "command", "stim")
+        for header in headers.values()
+    )
+    if not voltage or channels & set(RESPONSES):
+        return headers
+    return {
+        name: header._replace(channel="I") if header.alias in ("current", "i") else header
+        for name, header in headers.items()
+    }

@@ -1,6 +1,6 @@
 """Reader of HDF5 files: ``time`` [time], ``stimulus`` and ``voltage`` or ``calcium`` [time, sweep]."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -15,7 +15,12 @@ _FAILURES = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def read(path: Path, columns: Mapping[str, str] | None) -> Contents:
+def read(
+    path: Path,
+    columns: Mapping[str, str] | None,
+    sweeps: Sequence[int] | None = None,
+    transposed: bool = False,
+) -> Contents:
     """Read an HDF5 file with a dataset a channel, each with an attribute ``units``.
 
     A response of one axis is one sweep. An integer dataset ``sweep`` numbers the sweeps, which are
@@ -24,6 +29,8 @@ def read(path: Path, columns: Mapping[str, str] | None) -> Contents:
     Args:
         path: the file.
         columns: channel to the path of its dataset; null: datasets at the root with the usual names.
+        sweeps: all are read.
+        transposed: whether the axes are in the other order, as MATLAB stores them.
 
     Returns:
         The traces.
@@ -45,7 +52,7 @@ def read(path: Path, columns: Mapping[str, str] | None) -> Contents:
         )
     try:
         with h5py.File(path, "r") as file:
-            return _contents(path, file, columns or {})
+            return _contents(path, file, columns or {}, transposed)
     except _FAILURES as error:
         raise RecordingError(
             f"{path}: expected a whole HDF5 file. Received: one that is cut short, damaged, locked or too "
@@ -53,7 +60,7 @@ def read(path: Path, columns: Mapping[str, str] | None) -> Contents:
         ) from None
 
 
-def _contents(path: Path, file: h5py.File, columns: Mapping[str, str]) -> Contents:
+def _contents(path: Path, file: h5py.File, columns: Mapping[str, str], transposed: bool) -> Contents:
     found = [name for name in file if isinstance(file.get(name), h5py.Dataset)]
     headers = {}
     for channel, name in columns.items():
@@ -84,7 +91,9 @@ def _contents(path: Path, file: h5py.File, columns: Mapping[str, str]) -> Conten
                     f"{path}, dataset {name}: expected numbers, [time] or [time, sweep]. Received: "
                     f"{dataset.dtype} of shape {list(dataset.shape)}. Store the traces as plain arrays."
                 )
-            values = dataset[...]
+            values = dataset[...].T if transposed else dataset[...]
+            if transposed and 1 in values.shape:
+                values = values.reshape(-1)
             if channel == "time" and values.dtype.kind == "f":
                 resolution = float(np.spacing(np.abs(values).max()))
             traces[channel] = values.astype(np.float64)

@@ -1,9 +1,7 @@
-"""Reading a recording from a file of any format, into one container with checked units and times."""
+"""Reading a recording from files of any format, into one container with checked units and times."""
 
-import errno
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -12,9 +10,12 @@ import numpy as np
 from odynn import units as unit_of
 from odynn.data import Recording
 from odynn.errors import RecordingError, did_you_mean, listed
-from odynn.recordings import hdf5, tables
+from odynn.recordings import abf, hdf5, ibw, mat, nwb, tables
 from odynn.recordings.channels import CHANNELS, RESPONSES, Contents, check_keys
 from odynn.recordings.checks import find_time_problem
+from odynn.recordings.files import File, check_openable, digest_of, find_files, name_of, unopened
+from odynn.recordings.joining import join
+from odynn.recordings.protocols import held_over, protocol_stimulus
 
 
 @dataclass(frozen=True)
@@ -22,26 +23,37 @@ class Format:
     """One file format.
 
     Attributes:
-        read: the function ``read(path, columns) -> Contents`` of its module.
+        read: the function ``read(path, columns, sweeps) -> Contents`` of its module.
         suffixes: the suffixes that ``format: auto`` goes by, in lower case.
+        single: whether a file holds one channel, so that ``columns`` goes by ``{channel}`` of a pattern.
     """
 
-    read: Callable[[Path, Mapping[str, str] | None], Contents]
+    read: Callable[[Path, Mapping[str, str] | None, Sequence[int] | None], Contents]
     suffixes: tuple[str, ...]
+    single: bool = False
 
 
 FORMATS = {
     "csv": Format(tables.read, (".csv", ".tsv", ".txt", ".dat")),
     "hdf5": Format(hdf5.read, (".h5", ".hdf5", ".hdf")),
+    "abf": Format(abf.read, (".abf",)),
+    "nwb": Format(nwb.read, (".nwb",)),
+    "ibw": Format(ibw.read, (".ibw", ".bwav"), single=True),
+    "mat": Format(mat.read, (".mat",)),
 }
 """Every format that can be read. A new one is a module with a function ``read``, and its line here."""
 
 
 def read(
-    path: str | PathLike,
+    path: str | PathLike | Sequence[str | PathLike],
     format: str = "auto",
     columns: Mapping[str, str] | None = None,
     units: Mapping[str, str] | None = None,
+    *,
+    interval: float | None = None,
+    protocol: Mapping | None = None,
+    stimulus: Mapping | None = None,
+    sweeps: Sequence[int] | None = None,
 ) -> Recording:
     """Read a recording.
 
@@ -49,35 +61,118 @@ def read(
     that they have in the file, gaps included; ``prepare`` converts and checks the part that is used.
 
     Args:
-        path: the file.
+        path: the file; a list of files with some sweeps each; or a pattern, ``{sweep}`` in the name
+            standing for the number of the sweep and ``{channel}`` for what tells channels apart.
         format: a key of ``FORMATS``, or auto: by the file's suffix.
-        columns: channel (time, stimulus, V, Ca) to the column or dataset that it is in, in a table
-            with ``{sweep}`` for the number of the sweep. Channels that are not named, and all if
-            None, are recognised by the usual names.
+        columns: channel (time, stimulus, V, Ca, I) to the column, dataset, variable, series or channel of
+            an amplifier that it is in, in tables and NWB with ``{sweep}`` for the number of the sweep; with
+            ``{channel}`` in the name of the file, to what stands there. Channels that are not named, and
+            all if None, are recognised by the usual names.
         units: channel to unit, in place of what the file says or for what it does not say.
+        interval: sampling interval in ms, for a file without times.
+        protocol: the stimulus in words, in place of the file's: unit, and sweeps or pieces with
+            amplitudes (see ``odynn.recordings.protocols``).
+        stimulus: the stimulus in another file: file, and optionally format, columns and units.
+        sweeps: numbers of the sweeps that matter; a format that can leave the others unread does.
 
     Returns:
         The recording.
 
     Raises:
-        RecordingError: the file cannot be opened or is not of this format, or it lacks a channel or
+        RecordingError: a file cannot be opened or is not of this format, or it lacks a channel or
             a unit, or its times are not uniform. Several problems are one line each.
     """
-    path = Path(path)
     problems = check_keys(columns, "columns") + check_keys(units, "units")
     if problems:
         raise RecordingError("\n".join(problems))
-    name = _find_format(path, format)
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "a folder")
-        contents = FORMATS[name].read(path, columns)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise RecordingError(_unopened(path, error)) from None
-    source = {"file": path.name, "sha256": digest, "reader": name} | dict(contents.notes)
-    return assemble(contents, path, source, units or {})
+    files = find_files(path)
+    name, contents, source = _read_files(files, format, columns, sweeps)
+    place = files[0].path
+    if stimulus is not None:
+        contents, source = _with_stimulus_of(contents, source, stimulus, place, units or {})
+    declared = units or {}
+    if interval is not None:
+        contents, source = _with_interval(contents, source, interval, place)
+    if protocol is not None:
+        contents, source = protocol_stimulus(protocol, contents, source, declared, place)
+        declared = {channel: unit for channel, unit in declared.items() if channel != "stimulus"}
+    return assemble(contents, place, source, declared)
+
+
+def _read_files(
+    files: Sequence[File], format: str, columns: Mapping[str, str] | None, sweeps: Sequence[int] | None
+) -> tuple[str, Contents, dict[str, str]]:
+    """Return the format, the contents and the source of some files."""
+    found: list[tuple[File, Contents]] = []
+    for file in files:
+        if file.sweep is not None and sweeps is not None and file.sweep not in sweeps and len(files) > 1:
+            continue
+        name = _find_format(file.path, format)
+        check_openable(file.path)
+        wanted = columns
+        if FORMATS[name].single and file.channel is not None and columns:
+            wanted = {channel: "" for channel, text in columns.items() if text == file.channel}
+            if not wanted:
+                continue  # a channel that nobody asked for
+        try:
+            found.append((file, FORMATS[name].read(file.path, wanted, sweeps)))
+        except OSError as error:
+            raise RecordingError(unopened(file.path, error)) from None
+    if not found:
+        channels = sorted({file.channel for file in files if file.channel is not None})
+        raise RecordingError(
+            f"{files[0].path}: expected files of the sweeps and columns that are asked for. Received: none "
+            "of "
+            f"{len(files)}, of the channels {listed(channels) or '(none)'} and the sweeps "
+            f"{listed(sorted({file.sweep for file in files if file.sweep is not None}))}. Correct columns "
+            "or sweeps."
+        )
+    read = [file for file, _ in found]
+    contents = found[0][1] if len(found) == 1 and found[0][0].sweep is None else join(found)
+    source = {"file": name_of(read), "sha256": digest_of(read), "reader": name} | dict(contents.notes)
+    return name, contents, source
+
+
+def _with_stimulus_of(
+    contents: Contents, source: dict[str, str], settings: Mapping, path: Path, declared: Mapping[str, str]
+) -> tuple[Contents, dict[str, str]]:
+    """Return the contents with the stimulus of another file."""
+    files = find_files(settings["file"])
+    columns, units = settings.get("columns"), settings.get("units") or {}
+    problems = check_keys(columns, "stimulus.columns") + check_keys(units, "stimulus.units")
+    if problems:
+        raise RecordingError("\n".join(problems))
+    _, other, about = _read_files(files, settings.get("format") or "auto", columns, None)
+    if other.stimulus is None:
+        raise RecordingError(
+            f"{files[0].path}: expected the stimulus. Received: {listed(other.found) or 'nothing'}. Say "
+            "what holds "
+            "it with stimulus: {file: …, columns: {stimulus: …}}."
+        )
+    unit = units.get("stimulus", other.units.get("stimulus"))
+    trace = held_over(
+        other, units.get("time", other.units.get("time")), contents, declared, files[0].path, path
+    )
+    own = {channel: said for channel, said in contents.units.items() if channel != "stimulus"}
+    contents = replace(contents, stimulus=trace, units=own | ({"stimulus": unit} if unit else {}))
+    return contents, source | {"stimulus file": about["file"], "stimulus sha256": about["sha256"]}
+
+
+def _with_interval(
+    contents: Contents, source: dict[str, str], interval: float, path: Path
+) -> tuple[Contents, dict[str, str]]:
+    """Return the contents with times from a sampling interval in ms."""
+    if contents.time is not None:
+        raise RecordingError(
+            "interval: expected a sampling interval only where the file has no times. Received: "
+            f"{interval:g} ms, "
+            f"and {path} has a time for every sample. Remove interval."
+        )
+    traces = [*contents.responses.values(), *([] if contents.stimulus is None else [contents.stimulus])]
+    samples = max((len(trace) for trace in traces), default=0)
+    time = np.arange(samples) * float(interval)
+    contents = replace(contents, time=time, units=dict(contents.units) | {"time": "ms"})
+    return contents, source | {"times": f"{interval:.10g} ms apart, as declared"}
 
 
 def _find_format(path: Path, format: str) -> str:
@@ -92,27 +187,13 @@ def _find_format(path: Path, format: str) -> str:
     for name, entry in FORMATS.items():
         if path.suffix.lower() in entry.suffixes:
             return name
+    if not path.is_file():
+        check_openable(path)
     suffixes = [suffix for entry in FORMATS.values() for suffix in entry.suffixes]
     raise RecordingError(
-        f"{path}: expected a suffix among {listed(suffixes)}. Received: '{path.suffix}'. "
+        f"{path}: expected a suffix among {listed(suffixes, most=20)}. Received: '{path.suffix}'. "
         f"Say which format the file has (format: {' or '.join(FORMATS)}), or export it as one of them."
     )
-
-
-def _unopened(path: Path, error: OSError) -> str:
-    """Say why a file cannot be opened."""
-    if isinstance(error, FileNotFoundError):
-        return (
-            f"{path}: expected a recording. Received: no such file. Check the path and the working directory."
-        )
-    if isinstance(error, IsADirectoryError):
-        return f"{path}: expected a recording. Received: a folder. Name a file in it."
-    if isinstance(error, PermissionError):
-        return (
-            f"{path}: expected a file that you may read. Received: permission denied. "
-            "Change its permissions, or copy it."
-        )
-    return f"{path}: expected a file that can be read. Received: {error.strerror or error}. Copy it again."
 
 
 def assemble(
@@ -133,11 +214,14 @@ def assemble(
     channels = {"time": contents.time, "stimulus": contents.stimulus} | dict(contents.responses)
     channels = {channel: trace for channel, trace in channels.items() if trace is not None}
     said = {channel: declared.get(channel, contents.units.get(channel)) for channel in channels}
-    if said.get("stimulus") and unit_of.is_like(said["stimulus"], "mV"):
+    if said.get("stimulus") and unit_of.is_like(said["stimulus"], "mV") and set(contents.responses) != {"I"}:
         raise RecordingError(
-            f"{path}: the stimulus must be a current. Received: a voltage ({said['stimulus']}), as in a "
-            "voltage-clamp recording, which odynn cannot fit yet. Give a current-clamp recording; or, if it "
-            "is a current, its unit: units: {stimulus: pA}."
+            f"{path}: the stimulus must be a current where the response is {_meant(contents.responses)}. "
+            "Received: "
+            f"a voltage ({said['stimulus']}), as in a voltage-clamp recording. If the two are swapped, say "
+            f"which is which with columns: {{stimulus: "
+            "…, V: …}; in voltage clamp, columns: {stimulus: …, I: …}; if it is a current, units: "
+            "{stimulus: pA}."
         )
     problems = [_find_missing(path, channels, contents.found)]
     problems += [_find_unit_problem(path, channel, unit, declared) for channel, unit in said.items()]
@@ -172,6 +256,8 @@ def assemble(
         units={channel: unit for channel, unit in said.items() if channel != "time"},
         sweeps=np.array(sweeps, dtype=int),
         source=source,
+        labels=tuple(contents.labels) if len(contents.labels) == len(sweeps) else (),
+        metadata=dict(contents.metadata),
     )
 
 
@@ -188,11 +274,20 @@ def _find_missing(path: Path, channels: Mapping[str, np.ndarray], found: Sequenc
         return ""
     names = {channel: f"{entry.meaning} (as '{entry.aliases[0]}')" for channel, entry in CHANNELS.items()}
     names["V"] += f" or {names['Ca']}"
+    remedy = {
+        "time": " Where the file has no times, give the sampling interval: interval: 0.1 (ms).",
+        "stimulus": " Where the file has no stimulus, describe it with protocol: {…}.",
+    }
     return (
         f"{path}: a channel is missing. Expected {', '.join(names[channel] for channel in missing)}. "
         f"Received: {listed(found) or 'nothing'}. "
         f"Rename it, or say what holds it with columns: {{{missing[0]}: …}}."
+        + "".join(text for channel, text in remedy.items() if channel in missing)
     )
+
+
+def _meant(channels: Mapping[str, np.ndarray]) -> str:
+    return " and ".join(CHANNELS[channel].meaning for channel in channels) or "missing"
 
 
 def _find_unit_problem(path: Path, channel: str, unit: str | None, declared: Mapping[str, str]) -> str:

@@ -116,12 +116,22 @@ def _is_interval(window: object) -> bool:
 def make_plan(recording: Recording, request: Request) -> tuple[Plan | None, list[str]]:
     """Return what a request without problems comes to for a recording, and every problem with that."""
     problems = []
+    if recording.clamp == "voltage":
+        name = recording.source.get("file", "the recording")
+        return None, [
+            f"{name}: expected a recording of current clamp, with a voltage or calcium. Received: one of "
+            "voltage "
+            f"clamp: the stimulus in {recording.units['stimulus']} and a recorded current in "
+            f"{recording.units['I']}, which odynn can read but not fit yet. Give a current-clamp "
+            "recording; if the "
+            "response is something else, say what with columns."
+        ]
     try:
         units.check_area(recording.units["stimulus"], request.area)
     except RecordingError as error:
         problems.append(str(error))
     name = recording.source.get("file", "the recording")
-    interval = float(recording.time[-1] - recording.time[0]) / (recording.time.size - 1)
+    interval = recording.interval
     selected, text = _select_sweeps(name, recording.sweeps.tolist(), request)
     problems += [text] if text else []
     span, text = _select_samples(name, recording.time, interval, request.window)

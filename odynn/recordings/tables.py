@@ -1,9 +1,9 @@
-"""Reader of text tables: CSV with commas, semicolons or tabs, one column a trace."""
+"""Reader of text tables: commas, semicolons, tabs or blanks between the cells, one column a trace."""
 
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from odynn.errors import RecordingError, did_you_mean, listed
 from odynn.recordings.channels import CHANNELS, RESPONSES, Contents, Header, find_one, parse_header
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+_LARGEST = 2**30
+"""Bytes of the largest table that is read; text takes several times its size in memory."""
 
 # Said to pandas in full, so that what is a gap does not change with its version.
 _GAPS = ["", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "null"]
@@ -33,15 +35,17 @@ class _Table:
     lines: list[str]
 
 
-def read(path: Path, columns: Mapping[str, str] | None) -> Contents:
+def read(path: Path, columns: Mapping[str, str] | None, sweeps: Sequence[int] | None = None) -> Contents:
     """Read a text table.
 
     The first line names the columns. They are recognised by ``<quantity>_<unit>_<sweep>``, or given
-    by ``columns``; others are left out. Lines before it that begin with # are comments.
+    by ``columns``; others are left out. Lines before it that begin with # are comments. In a table
+    without headers the columns are called 0, 1, 2 …, and ``columns`` must say what they are.
 
     Args:
         path: the file.
         columns: channel to header, ``{sweep}`` standing for the number of the sweep.
+        sweeps: all are read.
 
     Returns:
         The traces, NaN where a cell is empty.
@@ -60,12 +64,12 @@ def read(path: Path, columns: Mapping[str, str] | None) -> Contents:
             f"{path}: expected {_HEADERS}, and a row a sample. Received: an empty file. Export it again."
         )
     try:
-        separator, names = _split_header(path, *filled[0])
+        filled = _tabulated(filled)
+        separator, names, headed = _split_header(path, *filled[0], columns)
         headers = _find_columns(path, names, columns or {})
         chosen = {channel: find_one(headers, channel, str(path)) for channel in CHANNELS}
-        table = _Table(
-            path, separator, names, [row for row, _ in filled[1:]], [line for _, line in filled[1:]]
-        )
+        filled = filled[headed:]
+        table = _Table(path, separator, names, [row for row, _ in filled], [line for _, line in filled])
         _check_widths(table)
         traces = _numbers(table, [name for group in chosen.values() for name in group])
     except csv.Error as error:
@@ -76,12 +80,37 @@ def read(path: Path, columns: Mapping[str, str] | None) -> Contents:
     return _contents(table, chosen, traces, encoding)
 
 
+def _tabulated(filled: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Return the lines with a tab for every run of blanks, if nothing else separates their cells."""
+    first = filled[0][1]
+    if any(separator in first for separator in SEPARATORS) or len(first.split()) < 2:
+        return filled
+    if not all(_NUMBER.fullmatch(cell) for cell in first.split()):
+        return filled
+    return [(row, "\t".join(line.split())) for row, line in filled]
+
+
 def _decode(path: Path) -> tuple[str, str]:
-    data = path.read_bytes()
-    if data.startswith(b"\x89HDF"):
+    with path.open("rb") as file:
+        head = file.read(65536)
+    if head.startswith(b"\x89HDF"):
         raise RecordingError(
             f"{path}: expected a text table. Received: an HDF5 file. Say format: hdf5, or name it .h5."
         )
+    if head and not any(head):
+        raise RecordingError(
+            f"{path}, row 1: expected a text table. Received: zeros, as in a file that was never written. "
+            "Copy or "
+            "export it again."
+        )
+    size = path.stat().st_size
+    if size > _LARGEST:
+        raise RecordingError(
+            f"{path}: expected a text table of at most {_LARGEST / 2**30:g} GiB. Received: "
+            f"{size / 2**30:.1f} GiB. "
+            "Export it as HDF5, or cut it into files of some sweeps each."
+        )
+    data = path.read_bytes()
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or data[:2000].count(0) > len(data[:2000]) // 3 > 0:
         raise RecordingError(
             f"{path}: expected text in UTF-8. Received: what looks like UTF-16. Save it again as CSV (UTF-8)."
@@ -101,8 +130,10 @@ def _decode(path: Path) -> tuple[str, str]:
         return data.decode("latin-1"), "latin-1"
 
 
-def _split_header(path: Path, row: int, line: str) -> tuple[str, list[str]]:
-    """Return the separator and the names of the columns."""
+def _split_header(
+    path: Path, row: int, line: str, columns: Mapping[str, str] | None
+) -> tuple[str, list[str], bool]:
+    """Return the separator, the names of the columns, and whether the first line holds them."""
     separator = max(SEPARATORS, key=line.count)
     if separator not in line:
         raise RecordingError(
@@ -111,11 +142,15 @@ def _split_header(path: Path, row: int, line: str) -> tuple[str, list[str]]:
         )
     names = [name.strip() for name in _cells(line, separator)]
     if all(_NUMBER.fullmatch(name) or not name for name in names):
+        if columns:
+            return separator, [str(place) for place in range(len(names))], False
         raise RecordingError(
             f"{path}, row {row}: the first row must name the columns. Expected {_HEADERS}. "
-            f"Received: numbers, '{_short(line)}'. Add a row of headers."
+            f"Received: numbers, '{_short(line)}'. Add a row of headers, or say what the columns 0, 1 … "
+            "are, as "
+            "in columns: {V: '{sweep}'}."
         )
-    return separator, names
+    return separator, names, True
 
 
 def _find_columns(path: Path, names: list[str], columns: Mapping[str, str]) -> dict[str, Header]:
@@ -124,6 +159,9 @@ def _find_columns(path: Path, names: list[str], columns: Mapping[str, str]) -> d
     for channel, pattern in columns.items():
         expression = re.escape(pattern.strip()).replace(r"\{sweep\}", r"(?P<sweep>\d+)", 1)
         matches = {name: match for name in names if (match := re.fullmatch(expression, name))}
+        if "{sweep}" in pattern:
+            others = {said for key, said in columns.items() if key != channel}
+            matches = {name: match for name, match in matches.items() if name not in others}
         if not matches:
             raise RecordingError(
                 f"columns.{channel}: '{pattern}' names no column of {path}. Expected one of "

@@ -10,6 +10,8 @@ from odynn.data import Recording, Target
 from odynn.errors import RecordingError, listed
 from odynn.recordings import resampling
 from odynn.recordings.channels import CHANNELS
+from odynn.recordings.files import find_files
+from odynn.recordings.protocols import split_amplitudes
 from odynn.recordings.reading import read
 from odynn.recordings.selection import (
     SHOWN,
@@ -42,6 +44,17 @@ def load_target(target_settings: Mapping, dt: float, steady_state: bool) -> Targ
     return _prepare(recording, _request(target_settings, dt), steady_state)
 
 
+def files_of(target_settings: Mapping) -> list[str]:
+    """Return the paths of all files that a target is made from; none for a synthetic one."""
+    if not target_settings.get("file"):
+        return []
+    found = [str(file.path) for file in find_files(target_settings["file"])]
+    if target_settings.get("stimulus"):
+        found += [str(file.path) for file in find_files(target_settings["stimulus"]["file"])]
+    amplitudes = (target_settings.get("protocol") or {}).get("amplitudes")
+    return found + ([split_amplitudes(amplitudes)[0]] if isinstance(amplitudes, str) else [])
+
+
 def preflight(target_settings: Mapping, dt: float) -> list[str]:
     """Return what would stop ``load_target``, one message a problem; an empty list: nothing.
 
@@ -62,9 +75,8 @@ def preflight(target_settings: Mapping, dt: float) -> list[str]:
 
 
 def _reading(settings: Mapping) -> dict:
-    return {"format": settings.get("format") or "auto"} | {
-        key: settings.get(key) for key in ("columns", "units")
-    }
+    keys = ("columns", "units", "interval", "protocol", "stimulus", "sweeps")
+    return {"format": settings.get("format") or "auto"} | {key: settings.get(key) for key in keys}
 
 
 def _request(settings: Mapping, dt: float) -> Request:

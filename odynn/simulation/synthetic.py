@@ -6,7 +6,7 @@ import numpy as np
 
 from odynn.data import Target, split_sweeps
 from odynn.models import load_model
-from odynn.simulation.stimuli import stimulus, time_grid
+from odynn.stimuli import stimulus, time_grid
 
 
 def synthetic_target(name: str, settings: Mapping, dt: float, solver: str, steady_state: bool) -> Target:

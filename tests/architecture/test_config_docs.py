@@ -151,7 +151,7 @@ def test_choices_are_those_that_the_code_has():
 
     defined = RAW["$defs"]
     assert tuple(defined["experiment"]["properties"]["solver"]["enum"]) == tuple(SOLVERS)
-    assert set(defined["recording"]["properties"]["format"]["enum"]) == {"auto", *FORMATS}
+    assert set(defined["format"]["enum"]) == {"auto", *FORMATS}
     assert set(defined["recording"]["properties"]["resample"]["enum"]) == set(RESAMPLE)
 
 

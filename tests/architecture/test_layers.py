@@ -13,12 +13,13 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "odynn"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-BASE = {"errors", "units", "data", "fingerprint", "provenance", "spikes"}
+BASE = {"errors", "units", "data", "fingerprint", "provenance", "spikes", "stimuli"}
 # What each part of the package may import of the others. Parts that know the containers alone come first.
 MAY_IMPORT = {
     "errors": set(),
     "units": {"errors"},
     "data": {"errors", "units"},
+    "stimuli": {"errors"},
     "fingerprint": {"errors"},
     "provenance": {"errors", "units", "data", "fingerprint"},
     "spikes": {"errors"},

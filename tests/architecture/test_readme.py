@@ -210,7 +210,9 @@ def test_results_tree_is_that_of_the_rules():
 def test_methods_and_formats_are_mentioned():
     assert METHODS.keys() == {"levenberg_marquardt", "adam"}
     assert "Levenberg–Marquardt" in README and "Adam" in README
-    assert FORMATS.keys() == {"csv", "hdf5"}, "README: which recordings are read"
+    named = {"csv": "CSV", "hdf5": "HDF5", "abf": "ABF", "nwb": "NWB", "ibw": "Igor", "mat": "MATLAB"}
+    assert FORMATS.keys() == named.keys()
+    assert all(word in README for word in named.values()), "README: which recordings are read"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -106,10 +106,13 @@ def test_cleaner_stimulus_of_the_rat_recording(reference):
     assert ideal.units["stimulus"] == "pA"
 
 
-def test_voltage_clamp_is_refused(reference):
+def test_voltage_clamp_is_read_and_not_fitted(reference):
+    recording = recordings.read(reference / "herg_cell5_sinewave_vc.h5")
+    assert recording.clamp == "voltage"
+    assert recording.units == {"stimulus": "mV", "I": "nA"}
     with pytest.raises(RecordingError) as refusal:
-        recordings.read(reference / "herg_cell5_sinewave_vc.h5")
-    for part in ("herg_cell5_sinewave_vc.h5", "must be a current", "(mV)", "voltage-clamp", "current-clamp"):
+        recordings.prepare(recording, dt=0.1)
+    for part in ("herg_cell5_sinewave_vc.h5", "current clamp", "mV", "not fit yet", "columns"):
         assert part in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
@@ -156,9 +159,7 @@ def test_table_without_headers_is_refused(data_folder):
 )
 def test_other_formats_are_refused_however_they_are_called(data_folder, name):
     path = data_folder / name
-    with pytest.raises(RecordingError, match="suffix among .csv.*Received: '.*export it"):
-        recordings.read(path)
-    for format in ("csv", "hdf5"):
+    for format in recordings.FORMATS:
         with pytest.raises(RecordingError, match="Received: ") as refusal:
-            recordings.read(path, format=format)
-        assert "\n" not in str(refusal.value)
+            recordings.read(path, format=format, units={"V": "K"})
+        assert all(line.startswith((str(path), "units.V: ")) for line in str(refusal.value).split("\n"))

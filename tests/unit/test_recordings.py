@@ -329,8 +329,8 @@ def test_permission_denied_is_one_message(tmp_path, name, monkeypatch):
 
 
 def test_suffix_and_format(tmp_path):
-    path = write(tmp_path, TABLE, "cell.abf")
-    refused(lambda: recordings.read(path), "cell.abf: .*suffix", "'.abf'", "format: csv or hdf5")
+    path = write(tmp_path, TABLE, "cell.xyz")
+    refused(lambda: recordings.read(path), "cell.xyz: .*suffix", "'.xyz'", "format: csv or hdf5")
     refused(lambda: recordings.read(path, format="cvs"), "^format: ", "'cvs'", "Did you mean 'csv'")
     assert recordings.read(path, format="csv").sweeps.tolist() == [0, 1]
 

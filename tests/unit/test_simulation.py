@@ -10,8 +10,8 @@ from odynn.simulation import blocks
 from odynn.simulation.device import set_up_device
 from odynn.simulation.dynamics import Dynamics, experiment_dynamics
 from odynn.simulation.simulator import Simulator
-from odynn.simulation.stimuli import stimulus, time_grid
 from odynn.simulation.synthetic import synthetic_target
+from odynn.stimuli import stimulus, time_grid
 
 
 class TestStimuli:
@@ -58,8 +58,30 @@ class TestStimuli:
         np.testing.assert_array_equal(stimulus([piece], 1000, 1.0), same)
 
     def test_an_unknown_piece(self):
-        with pytest.raises(ConfigError, match=r"step, ramp or pulses\. Received: .*sine"):
-            stimulus([{"sine": 3.0, "from": 0, "to": 1}], 10, 1)
+        with pytest.raises(ConfigError, match=r"step, ramp, pulses, sine or noise\. Received: .*saw"):
+            stimulus([{"saw": 3.0, "from": 0, "to": 1}], 10, 1)
+
+    def test_a_sine_wave(self):
+        """Over two turns, 4 Hz for 500 ms, the mean is 0 and the mean square half the amplitude's."""
+        found = stimulus([{"sine": 3.0, "frequency": 4.0, "phase": 90.0, "from": 100, "to": 600}], 700, 0.5)
+        assert not found[:200].any() and not found[1200:].any()
+        inside = found[200:1200]
+        assert inside.mean() == pytest.approx(0, abs=1e-12)
+        assert (inside**2).mean() == pytest.approx(4.5)
+        assert inside[0] == pytest.approx(3 * np.cos(2 * np.pi * 4 * 0.25e-3))
+
+    def test_noise_by_seed(self):
+        piece = {"noise": 2.0, "seed": 7, "from": 0, "to": 20000}
+        white = stimulus([piece], 20000, 1.0)
+        np.testing.assert_array_equal(white, stimulus([piece], 20000, 1.0))
+        assert (white != stimulus([piece | {"seed": 8}], 20000, 1.0)).all()
+        # The standard error of a standard deviation of n normal numbers is σ/√(2n).
+        assert white.std() == pytest.approx(2.0, abs=4 * 2 / np.sqrt(40000))
+        slow = stimulus([piece | {"time_constant": 10.0}], 20000, 1.0)
+        assert slow.std() == pytest.approx(2.0, abs=0.3)
+        for lag in (1, 5, 10):
+            kept = (slow[lag:] * slow[:-lag]).mean() / (slow**2).mean()
+            assert kept == pytest.approx(np.exp(-lag / 10), abs=0.05)
 
 
 class TestSynthetic:

@@ -8,6 +8,7 @@ from odynn.config import from_mapping
 from odynn.config.reading import read_yaml
 from odynn.errors import OdynnError
 from odynn.provenance import code_fingerprint
+from odynn.recordings import files_of
 
 # Snakemake 9.27 puts this path into shell commands as it stands: without quotes no folder may have a space in its name.
 sys.executable = quote(sys.executable)
@@ -55,8 +56,8 @@ def code(stage):
 
 
 def recording(wildcards):
-    """Return the recording of an experiment; none where the target is synthetic."""
-    return SETTINGS.experiments[wildcards.experiment]["target"].get("file") or []
+    """Return the files of an experiment's recording; none where the target is synthetic."""
+    return files_of(SETTINGS.experiments[wildcards.experiment]["target"])
 
 
 def fits(wildcards):
