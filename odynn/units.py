@@ -199,6 +199,18 @@ def current_density(
     return convert(values, unit, "pA", what) * (100.0 / area)  # 1 pA is 1e-6 µA, and 1 µm² is 1e-8 cm²
 
 
+def membrane_area(capacitance: float) -> float:
+    """Return the membrane area (µm²) of a capacitance (pF), at the 1 µF/cm² of biological membranes.
+
+    The value is that of squid axons (doi:10.1085/jgp.22.5.649) and near that of central neurons
+    (doi:10.1016/S0006-3495(00)76293-X). A current I over a capacitance C is so I/C · 1 µF/cm².
+
+    >>> membrane_area(20.0)
+    2000.0
+    """
+    return capacitance * 100.0  # 1 pF is 1e-6 µF, and 1e-6 cm² are 100 µm²
+
+
 def check_area(unit: str, area: float | None, what: str = "the stimulus") -> None:
     """Check that a stimulus in this unit can be made a density with this area (µm²).
 
@@ -216,8 +228,8 @@ def check_area(unit: str, area: float | None, what: str = "the stimulus") -> Non
     if area is None:
         raise RecordingError(
             f"area: {what} is a current ({unit}), and models take a density (µA/cm²). Expected the membrane "
-            "area in µm². Received: none. Give the area (a sphere of diameter d has π·d²), or a stimulus "
-            "in µA/cm²."
+            "area in µm². Received: none. Give the area (a sphere of diameter d has π·d²), the capacitance "
+            "in pF, or a stimulus in µA/cm²."
         )
     if isinstance(area, bool) or not isinstance(area, int | float | np.number) or not 0 < area < np.inf:
         raise RecordingError(

@@ -23,7 +23,7 @@ def find_conflicts(settings: Mapping) -> list[Finding]:
         found += _stimuli(target, (*path, "sweeps"), settings["dt"])
     else:
         found = [*_split(target, ("target",), target["sweeps"]), *_window(target, settings["dt"])]
-        found += _protocol(target)
+        found += [*_protocol(target), *_preparation(target)]
     return [*found, *_parameters(settings["parameters"]), *_loss(settings["loss"]), *_plot(settings["plot"])]
 
 
@@ -101,6 +101,25 @@ def _protocol(target: Mapping) -> Iterator[Finding]:
             for text in _piece(piece, float("inf")):
                 where = ("pieces", place) if protocol["sweeps"] is None else ("sweeps", sweep, place)
                 yield (*path, *where), text
+
+
+def _preparation(target: Mapping) -> Iterator[Finding]:
+    if target["area"] is not None and target["capacitance"] is not None:
+        yield (
+            ("target", "capacitance"),
+            "the membrane area or the capacitance is given, not both, as either gives the other. Received: "
+            "area "
+            f"{target['area']:g} µm² and capacitance {target['capacitance']:g} pF. Remove one of them.",
+        )
+    settings = target["preparation"]
+    intervals = [(("mask", place), times) for place, times in enumerate(settings["mask"])]
+    intervals += [(("baseline", channel), times) for channel, times in settings["baseline"].items()]
+    for path, (first, last) in intervals:
+        if not first < last:
+            yield (
+                ("target", "preparation", *path),
+                f"expected [from, to] in ms with from < to. Received: [{first:g}, {last:g}]. Swap them.",
+            )
 
 
 def _stimuli(target: Mapping, path: tuple, dt: float) -> Iterator[Finding]:

@@ -4,6 +4,8 @@ Sample k of a recording is at k·h. Step j of a model goes from j·dt to (j+1)·
 constant over it, and the state that it ends with is compared with the recording at (j+1)·dt.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 
@@ -80,6 +82,25 @@ def centred_means(response: np.ndarray, ratio: float, steps: int) -> np.ndarray:
     ends = np.minimum(ends, response.shape[0] - 1) + 0.5
     half = np.minimum(ratio / 2, response.shape[0] - ends)
     return _means(response, ends - half, ends + half)
+
+
+def with_gaps(resample: Callable[..., np.ndarray], trace: np.ndarray, *arguments) -> np.ndarray:
+    """Return a trace resampled, NaN wherever a sample that is NaN would count.
+
+    Args:
+        resample: a function of this module.
+        trace: [time, sweep], NaN where there is no sample.
+        *arguments: the others of the function.
+
+    >>> gap = np.array([[0.0], [np.nan], [2.0], [3.0], [4.0]])
+    >>> with_gaps(interpolate, gap, np.array([0.5, 2.0, 3.5])).ravel().tolist()
+    [nan, 2.0, 3.5]
+    """
+    missing = np.isnan(trace)
+    if not missing.any():
+        return resample(trace, *arguments)
+    found = resample(np.where(missing, 0.0, trace), *arguments)
+    return np.where(resample(missing.astype(float), *arguments) > 1e-9, np.nan, found)
 
 
 def nearest(trace: np.ndarray, places: np.ndarray) -> np.ndarray:

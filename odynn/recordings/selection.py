@@ -1,6 +1,6 @@
 """Which part of a recording a target uses: sweeps and samples, and whether they can be used."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,11 +26,18 @@ class Request:
 
     dt: float
     area: float | None = None
+    capacitance: float | None = None
     sweeps: Sequence[int] | None = None
     train: Sequence[int] | None = None
     test: Sequence[int] | None = None
     window: Sequence[float] | None = None
     resample: str = "mean"
+    preparation: Mapping | None = None
+
+    @property
+    def membrane(self) -> float | None:
+        """Membrane area in µm², of the capacitance at 1 µF/cm² where that is given."""
+        return self.area if self.capacitance is None else units.membrane_area(self.capacitance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +76,16 @@ def find_request_problems(request: Request) -> list[str]:
         )
     if request.area is not None and not _is_positive(request.area):
         problems.append(f"area: expected a positive number in µm². Received: {request.area!r}. Correct it.")
+    if request.capacitance is not None and not _is_positive(request.capacitance):
+        problems.append(
+            f"capacitance: expected a positive number in pF. Received: {request.capacitance!r}. Correct it."
+        )
+    if request.capacitance is not None and request.area is not None:
+        problems.append(
+            "capacitance: expected the membrane area or the capacitance, as either gives the other. "
+            "Received: both. "
+            "Remove one of them."
+        )
     if request.resample not in RESAMPLE:
         problems.append(
             f"resample: expected {' or '.join(RESAMPLE)}. Received: {request.resample!r}."
@@ -113,8 +130,14 @@ def _is_interval(window: object) -> bool:
     return bool(real and window[0] < window[1])
 
 
-def make_plan(recording: Recording, request: Request) -> tuple[Plan | None, list[str]]:
-    """Return what a request without problems comes to for a recording, and every problem with that."""
+def make_plan(recording: Recording, request: Request, uncounted: np.ndarray) -> tuple[Plan | None, list[str]]:
+    """Return what a request without problems comes to for a recording, and every problem with that.
+
+    Args:
+        recording: corrected as the request asks.
+        request: without problems.
+        uncounted: [time, sweep] the samples of responses that do not count, and may be gaps.
+    """
     problems = []
     if recording.clamp == "voltage":
         name = recording.source.get("file", "the recording")
@@ -127,7 +150,7 @@ def make_plan(recording: Recording, request: Request) -> tuple[Plan | None, list
             "response is something else, say what with columns."
         ]
     try:
-        units.check_area(recording.units["stimulus"], request.area)
+        units.check_area(recording.units["stimulus"], request.membrane)
     except RecordingError as error:
         problems.append(str(error))
     name = recording.source.get("file", "the recording")
@@ -147,7 +170,7 @@ def make_plan(recording: Recording, request: Request) -> tuple[Plan | None, list
             f"{name} that are used. Received: {request.dt:g} ms. Take a smaller dt, or a longer window."
         )
     plan = Plan(first, last, *selected, interval, ratio, steps)
-    return plan, problems + _find_value_problems(recording, plan, request.area)
+    return plan, problems + _find_value_problems(recording, plan, request.membrane, uncounted)
 
 
 def _select_sweeps(
@@ -201,13 +224,24 @@ def _select_samples(
     return (first, last), ""
 
 
-def _find_value_problems(recording: Recording, plan: Plan, area: float | None) -> list[str]:
+def _find_value_problems(
+    recording: Recording, plan: Plan, area: float | None, uncounted: np.ndarray
+) -> list[str]:
     """Return the gaps and the impossible values of the part that is used."""
     name = recording.source.get("file", "the recording")
     time, sweeps = recording.time[plan.first : plan.last + 1], recording.sweeps[plan.places]
     problems = []
+    empty = sweeps[plan.take(uncounted).all(axis=0)]
+    if empty.size:
+        problems.append(
+            "preparation: at least one sample of every sweep must count. Received: none in sweep "
+            f"{empty[0]} of "
+            f"{name}, all being in mask or blank. Narrow them, or leave the sweep out."
+        )
     for channel, trace in (("stimulus", recording.stimulus), *recording.responses.items()):
         trace, unit, meaning = plan.take(trace), recording.units[channel], CHANNELS[channel].meaning
+        if channel != "stimulus":
+            trace = np.where(plan.take(uncounted), 0.0, trace)
         text = find_gap(meaning, trace, time, sweeps, plan.first)
         if not text and channel == "stimulus":
             dense = units.is_like(unit, units.DENSITY)

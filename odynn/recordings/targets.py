@@ -11,6 +11,7 @@ from odynn.errors import RecordingError, listed
 from odynn.recordings import resampling
 from odynn.recordings.channels import CHANNELS
 from odynn.recordings.files import find_files
+from odynn.recordings.preparation import correct, find_uncounted
 from odynn.recordings.protocols import split_amplitudes
 from odynn.recordings.reading import read
 from odynn.recordings.selection import (
@@ -71,16 +72,27 @@ def preflight(target_settings: Mapping, dt: float) -> list[str]:
         recording = read(target_settings["file"], **_reading(target_settings))
     except RecordingError as error:
         return problems + str(error).split("\n")
-    return problems or make_plan(recording, request)[1]
+    if problems:
+        return problems
+    try:
+        recording = correct(recording, request.preparation)
+    except RecordingError as error:
+        return str(error).split("\n")
+    return make_plan(recording, request, find_uncounted(recording, request.preparation)[0])[1]
 
 
 def _reading(settings: Mapping) -> dict:
     keys = ("columns", "units", "interval", "protocol", "stimulus", "sweeps")
-    return {"format": settings.get("format") or "auto"} | {key: settings.get(key) for key in keys}
+    wanted = {"format": settings.get("format") or "auto"} | {key: settings.get(key) for key in keys}
+    repeats = (settings.get("preparation") or {}).get("repeats")
+    if repeats and wanted["sweeps"] is not None:
+        wanted["sweeps"] = [*wanted["sweeps"], *(number for group in repeats for number in group)]
+    return wanted
 
 
 def _request(settings: Mapping, dt: float) -> Request:
-    optional = {key: settings.get(key) for key in ("area", "sweeps", "train", "test", "window")}
+    keys = ("area", "capacitance", "sweeps", "train", "test", "window", "preparation")
+    optional = {key: settings.get(key) for key in keys}
     return Request(dt, **optional, resample=settings.get("resample") or "mean")
 
 
@@ -89,11 +101,13 @@ def prepare(
     *,
     dt: float,
     area: float | None = None,
+    capacitance: float | None = None,
     sweeps: Sequence[int] | None = None,
     train: Sequence[int] | None = None,
     test: Sequence[int] | None = None,
     window: Sequence[float] | None = None,
     resample: str = "mean",
+    preparation: Mapping | None = None,
     initial: bool = False,
 ) -> Target:
     """Put a recording on the time grid of a model.
@@ -106,7 +120,8 @@ def prepare(
     Args:
         recording: as ``read`` returns it.
         dt: time step of the model in ms.
-        area: membrane area in µm², needed where the stimulus is a current and not a density.
+        area: membrane area in µm², needed where the stimulus is a current and not a density; or
+        capacitance: of the membrane in pF, which is divided by 1 µF/cm².
         sweeps: numbers of the sweeps that may be used; None: all.
         train: numbers of the sweeps that are fitted; None: all but those of ``test``, or every other
             one, the first among them, if that is None too.
@@ -115,33 +130,45 @@ def prepare(
         window: [from, to], the part that is used, in ms of the recording's own time; None: all of it.
         resample: "mean" as said above; "sample" takes the sample nearest to the start of each step
             for the stimulus and nearest to its end for a response.
+        preparation: corrections, repeats and samples that do not count, as in the configuration.
         initial: whether to keep the first voltage of each sweep, for simulations to start from.
 
     Returns:
-        The target: V in mV, stimulus in µA/cm², calcium in the recording's unit.
+        The target: V in mV, stimulus in µA/cm², calcium in the recording's unit; NaN where a sample
+        does not count.
 
     Raises:
         RecordingError: an argument is wrong or does not fit the recording, or the part that is used
             has gaps or values that cannot be right; one line a problem.
     """
-    return _prepare(recording, Request(dt, area, sweeps, train, test, window, resample), initial)
+    request = Request(dt, area, capacitance, sweeps, train, test, window, resample, preparation)
+    return _prepare(recording, request, initial)
 
 
 def _prepare(recording: Recording, request: Request, initial: bool) -> Target:
     problems = find_request_problems(request)
     if not problems:
-        plan, problems = make_plan(recording, request)
+        recording = correct(recording, request.preparation)
+        uncounted, notes = find_uncounted(recording, request.preparation)
+        plan, problems = make_plan(recording, request, uncounted)
     if problems:
         raise RecordingError("\n".join(problems))
 
-    stimulus = units.current_density(plan.take(recording.stimulus), recording.units["stimulus"], request.area)
+    stimulus = units.current_density(
+        plan.take(recording.stimulus), recording.units["stimulus"], request.membrane
+    )
     traces = {}
     for state, trace in recording.responses.items():
         unit = recording.units[state]
         traces[state] = units.convert(
             plan.take(trace), unit, STATE_UNITS.get(state, unit), CHANNELS[state].meaning
         )
-    notes = {}
+    missing = plan.take(uncounted)
+    traces = (
+        {state: np.where(missing, np.nan, trace) for state, trace in traces.items()}
+        if missing.any()
+        else traces
+    )
     first = traces["V"][0].copy() if initial and "V" in traces else None
     if initial and first is None:
         notes["initial state"] = "the model's own: the recording has no voltage to start from"
@@ -151,12 +178,15 @@ def _prepare(recording: Recording, request: Request, initial: bool) -> Target:
     if request.resample == "mean":
         stimulus = resampling.step_means(stimulus, plan.ratio, plan.steps)
         observed = {
-            state: resampling.centred_means(trace, plan.ratio, plan.steps) for state, trace in traces.items()
+            state: resampling.with_gaps(resampling.centred_means, trace, plan.ratio, plan.steps)
+            for state, trace in traces.items()
         }
     else:
         stimulus = resampling.nearest(stimulus, (ends - 1) * plan.ratio)
         take = resampling.nearest if plan.ratio >= 1 else resampling.interpolate
-        observed = {state: take(trace, ends * plan.ratio) for state, trace in traces.items()}
+        observed = {
+            state: resampling.with_gaps(take, trace, ends * plan.ratio) for state, trace in traces.items()
+        }
     return Target(
         time=ends * float(request.dt),
         stimulus=stimulus,
@@ -172,7 +202,9 @@ def _prepare(recording: Recording, request: Request, initial: bool) -> Target:
 def _describe(recording: Recording, plan: Plan, request: Request) -> dict[str, str]:
     """Return every change made to a recording, for the source."""
     unit = recording.units["stimulus"]
-    over = "" if units.is_like(unit, units.DENSITY) else f" over {request.area:.10g} µm²"
+    over = "" if units.is_like(unit, units.DENSITY) else f" over {request.membrane:.10g} µm²"
+    if over and request.capacitance is not None:
+        over += f" ({request.capacitance:.10g} pF at 1 µF/cm²)"
     notes = {"stimulus": f"{unit}{over} converted to µA/cm²"}
     for state in recording.responses:
         unit = recording.units[state]
