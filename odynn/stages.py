@@ -64,12 +64,13 @@ def _stop(number: int, _frame) -> None:
     raise SystemExit(128 + number)
 
 
-def make_target(settings: Settings, output: PathLike) -> None:
+def make_target(settings: Settings, output: PathLike, fetched: Sequence[PathLike] = ()) -> None:
     """Read the recording, or simulate the ground truth, that an experiment is fitted to.
 
     Args:
         settings: model, solver, dt, initial_state, target.
         output: the target file to write.
+        fetched: the files of the recording, where they were fetched from addresses.
     """
     from odynn import provenance, storage
     from odynn.recordings import load_target
@@ -80,7 +81,7 @@ def make_target(settings: Settings, output: PathLike) -> None:
         settings["initial_state"]
     ]
     if "file" in target:
-        found = load_target(target, settings["dt"], steady_state)
+        found = load_target(target, settings["dt"], steady_state, fetched)
     else:
         found = synthetic_target(
             settings["model"], target["synthetic"], settings["dt"], settings["solver"], steady_state

@@ -13,6 +13,9 @@ from odynn.errors import did_you_mean, listed
 
 Finding = tuple[tuple, str]
 
+ADDRESSES = ("http", "https", "s3")
+"""Schemes of the addresses that a recording may have."""
+
 
 def find_conflicts(settings: Mapping) -> list[Finding]:
     """Return what in the settings of an experiment contradicts something else in them."""
@@ -284,7 +287,7 @@ def _locate_stimulus(target: dict, folder: Path) -> Iterator[Finding]:
 def _locate(file: str, folder: Path, kind: str) -> tuple[str, str]:
     """Return a file's path as settings hold it, and the problem with it or an empty string."""
     if "://" in file:
-        return file, f"addresses are not read. Received: '{file}'. Download the file and give its path."
+        return file, _find_address_problem(file, kind)
     # A folder reached by a symbolic link has another parent than its name suggests.
     path = os.path.normpath(os.path.join(os.path.realpath(folder), os.path.expanduser(file)))
     if os.path.isfile(path) or _is_pattern(path):
@@ -302,6 +305,26 @@ def _locate(file: str, folder: Path, kind: str) -> tuple[str, str]:
     else:
         remedy = did_you_mean(os.path.basename(path), sorted(os.listdir(parent))) or " Correct the path."
     return file, text + remedy
+
+
+def _find_address_problem(file: str, kind: str) -> str:
+    """Say why an address cannot be fetched by Snakemake's storage plugins, or return an empty string."""
+    scheme, _, rest = file.partition("://")
+    host, _, name = rest.partition("/")
+    if kind != "a recording" and scheme in ADDRESSES:
+        return f"only recordings have addresses. Received: '{file}'. Download {kind} and give its path."
+    if scheme not in ADDRESSES or not host or not name or name.endswith("/"):
+        return (
+            f"expected the address of a file, beginning with {listed(f'{known}://' for known in ADDRESSES)}. "
+            f"Received: '{file}'. Correct it, or download the file and give its path."
+        )
+    if "{" in name or "?" in name:
+        return (
+            f"expected the address of one file. Received: '{file}'. List the addresses of several files, "
+            "without "
+            "patterns and queries, or download them."
+        )
+    return ""
 
 
 def _is_pattern(path: str) -> bool:

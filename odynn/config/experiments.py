@@ -126,7 +126,10 @@ def _check_experiment(
         from odynn.models import check_experiment
 
         problems += [_place((), settings, text) for text in _ask(check_experiment, settings)]
-    if preflight is not None and "file" in settings["target"] and "target" not in concerned:
+    local = "://" not in str(
+        settings["target"].get("file", "")
+    )  # what is elsewhere is checked when it is here
+    if preflight is not None and local and "file" in settings["target"] and "target" not in concerned:
         texts = preflight(settings["target"], settings["dt"])
         problems += [_place(("target",), settings["target"], text) for text in texts]
     return settings, problems

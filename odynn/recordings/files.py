@@ -28,6 +28,15 @@ def is_pattern(file: object) -> bool:
     return isinstance(file, str) and any(place in Path(file).name for place in PLACES)
 
 
+def is_address(file: object) -> bool:
+    """Return whether a file is somewhere else, to be fetched by the workflow.
+
+    >>> is_address("https://example.org/cell.abf"), is_address("data/cell.abf")
+    (True, False)
+    """
+    return isinstance(file, str) and "://" in file
+
+
 def find_files(file: str | PathLike | Sequence[str | PathLike]) -> list[File]:
     """Return the files that a path, a list of paths or a pattern stands for.
 
@@ -51,6 +60,12 @@ def find_files(file: str | PathLike | Sequence[str | PathLike]) -> list[File]:
                 f"{' twice' if twice else ''}. Correct the list."
             )
         return [File(path) for path in paths]
+    if is_address(file):
+        raise RecordingError(
+            f"{file}: expected a file on this machine. Received: an address, which only the workflow "
+            "fetches. "
+            "Download the file and give its path, or run the workflow."
+        )
     path = Path(file)
     if not is_pattern(str(file)) or path.exists():
         return [File(path)]

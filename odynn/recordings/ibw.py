@@ -51,7 +51,8 @@ def read(path: Path, columns: Mapping[str, str] | None, sweeps: Sequence[int] | 
             f"shape {list(values.shape)}. Export the trace alone."
         )
     channel = _find_channel(path, dict(columns or {}), name, unit)
-    trace = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a damaged sample may be a signalling NaN
+        trace = values.astype(np.float64)
     return Contents(
         time=start + step * np.arange(len(trace)) if step > 0 else None,
         stimulus=trace if channel == "stimulus" else None,

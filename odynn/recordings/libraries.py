@@ -1,6 +1,7 @@
 """The libraries that read laboratories' formats: imported when a file needs one, and their failures."""
 
 import importlib
+import logging
 import sys
 import warnings
 from collections.abc import Iterator
@@ -55,7 +56,10 @@ def reading(path: Path, kind: str, library: str) -> Iterator[None]:
     Raises:
         RecordingError: the library failed.
     """
+    log = logging.getLogger(library)
+    level = log.level
     try:
+        log.setLevel(logging.CRITICAL + 1)  # igor2 logs the whole of a damaged wave
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
@@ -69,6 +73,8 @@ def reading(path: Path, kind: str, library: str) -> Iterator[None]:
             f"{path}: expected a whole {kind}. Received: one that is cut short, damaged or of a kind that "
             f"{library} cannot read ({library}: {said}). Copy or export it again."
         ) from None
+    finally:
+        log.setLevel(level)
 
 
 def check_signature(path: Path, kind: str, signatures: tuple[bytes, ...], offset: int = 0) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from odynn.errors import RecordingError, listed
 from odynn.recordings.channels import Contents
+from odynn.recordings.isolation import run_isolated
 from odynn.recordings.libraries import check_signature, load_library, reading, version_of
 
 _KIND = "an NWB file"
@@ -48,6 +49,11 @@ def read(path: Path, columns: Mapping[str, str] | None, sweeps: Sequence[int] | 
         RecordingError: not a whole NWB file, it has no clamp series, or they do not fit together.
     """
     check_signature(path, _KIND, (b"\x89HDF\r\n\x1a\n",))
+    return run_isolated(read_here, path, columns, sweeps)
+
+
+def read_here(path: Path, columns: Mapping[str, str] | None, sweeps: Sequence[int] | None) -> Contents:
+    """Read an NWB file in this process; as `read` otherwise."""
     pynwb = load_library(path, _KIND, "pynwb")
     with (
         reading(path, "NWB file", "pynwb"),
@@ -57,10 +63,8 @@ def read(path: Path, columns: Mapping[str, str] | None, sweeps: Sequence[int] | 
         series = _series(file)
         found = [name for name, _ in series]
         channel, chosen = _pair(path, file, series, columns or {})
-        left_out = len(chosen)
         if sweeps is not None:
             chosen = [sweep for sweep in chosen if sweep.number in sweeps] or chosen
-        left_out -= len(chosen)
         contents = _contents(path, channel, chosen)
         metadata = _metadata(file, chosen)
     notes = {"library": version_of("pynwb")}
@@ -79,7 +83,7 @@ def _series(file) -> list[tuple[str, object]]:
 def _pair(path: Path, file, series: list, columns: Mapping[str, str]) -> tuple[str, list[_Sweep]]:
     """Return the response's channel, and the sweeps in order of number."""
     if set(columns) & {"V", "I", "Ca"}:
-        channel = next(name for name in columns if name != "stimulus")
+        channel = next(name for name in ("V", "I", "Ca") if name in columns)
         responses = _named(path, series, channel, columns[channel])
     else:
         kinds = {id(item): _RESPONSES.get(type(item).__name__) for _, item in series}

@@ -54,6 +54,7 @@ def read(
     protocol: Mapping | None = None,
     stimulus: Mapping | None = None,
     sweeps: Sequence[int] | None = None,
+    sha256: str | None = None,
 ) -> Recording:
     """Read a recording.
 
@@ -74,6 +75,7 @@ def read(
             amplitudes (see ``odynn.recordings.protocols``).
         stimulus: the stimulus in another file: file, and optionally format, columns and units.
         sweeps: numbers of the sweeps that matter; a format that can leave the others unread does.
+        sha256: checksum that the file must have, before it is read.
 
     Returns:
         The recording.
@@ -86,7 +88,9 @@ def read(
     if problems:
         raise RecordingError("\n".join(problems))
     files = find_files(path)
-    name, contents, source = _read_files(files, format, columns, sweeps)
+    if sha256 is not None:
+        _check_sum(files, sha256)
+    _, contents, source = _read_files(files, format, columns, sweeps)
     place = files[0].path
     if stimulus is not None:
         contents, source = _with_stimulus_of(contents, source, stimulus, place, units or {})
@@ -99,10 +103,22 @@ def read(
     return assemble(contents, place, source, declared)
 
 
+def _check_sum(files: Sequence[File], expected: str) -> None:
+    for file in files:
+        check_openable(file.path)
+    found = digest_of(files)
+    if found != expected:
+        raise RecordingError(
+            f"sha256: expected {name_of(files)} to have the checksum {expected}. Received: {found}. Fetch "
+            "the file "
+            "again; if it is the right one, correct the checksum."
+        )
+
+
 def _read_files(
     files: Sequence[File], format: str, columns: Mapping[str, str] | None, sweeps: Sequence[int] | None
 ) -> tuple[str, Contents, dict[str, str]]:
-    """Return the format, the contents and the source of some files."""
+    """Return the last format, the contents and the source of some files."""
     found: list[tuple[File, Contents]] = []
     for file in files:
         if file.sweep is not None and sweeps is not None and file.sweep not in sweeps and len(files) > 1:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from odynn.data import Recording, Target
 from odynn.errors import RecordingError, listed
 from odynn.recordings import resampling
 from odynn.recordings.channels import CHANNELS
-from odynn.recordings.files import find_files
+from odynn.recordings.files import find_files, is_address
 from odynn.recordings.preparation import correct, find_uncounted
 from odynn.recordings.protocols import split_amplitudes
 from odynn.recordings.reading import read
@@ -26,7 +27,9 @@ from odynn.recordings.selection import (
 logger = logging.getLogger(__name__)
 
 
-def load_target(target_settings: Mapping, dt: float, steady_state: bool) -> Target:
+def load_target(
+    target_settings: Mapping, dt: float, steady_state: bool, fetched: Sequence[str] = ()
+) -> Target:
     """Read a recording and make it the target of a fit.
 
     Args:
@@ -34,6 +37,7 @@ def load_target(target_settings: Mapping, dt: float, steady_state: bool) -> Targ
             units, area, sweeps, train, test, window and resample.
         dt: time step of the model in ms.
         steady_state: whether simulations start from the recorded voltage.
+        fetched: paths of the files of ``files_of``, where they have been fetched from addresses.
 
     Returns:
         The target.
@@ -41,15 +45,34 @@ def load_target(target_settings: Mapping, dt: float, steady_state: bool) -> Targ
     Raises:
         RecordingError: the recording cannot be read or used as asked; one line a problem.
     """
-    recording = read(target_settings["file"], **_reading(target_settings))
+    settings, notes = _fetched(target_settings, fetched)
+    recording = read(settings["file"], **_reading(settings))
+    recording = replace(recording, source=dict(recording.source) | notes)
     return _prepare(recording, _request(target_settings, dt), steady_state)
 
 
+def _fetched(settings: Mapping, fetched: Sequence[str]) -> tuple[Mapping, dict[str, str]]:
+    """Return settings with the paths of what was fetched in place of addresses, and the note about it."""
+    file = settings["file"]
+    several = isinstance(file, list | tuple)
+    if not any(is_address(one) for one in (file if several else [file])):
+        return settings, {}
+    paths = [str(path) for path in fetched]
+    here = paths[: len(file)] if several else paths[0]
+    said = listed(file, most=SHOWN) if several else file
+    return dict(settings) | {"file": here}, {"address": said}
+
+
 def files_of(target_settings: Mapping) -> list[str]:
-    """Return the paths of all files that a target is made from; none for a synthetic one."""
+    """Return the paths and addresses of all files that a target is made from; none for a synthetic one."""
     if not target_settings.get("file"):
         return []
-    found = [str(file.path) for file in find_files(target_settings["file"])]
+    file = target_settings["file"]
+    files = list(file) if isinstance(file, list | tuple) else [file]
+    if any(is_address(one) for one in files):
+        found = files
+    else:
+        found = [str(one.path) for one in find_files(file)]
     if target_settings.get("stimulus"):
         found += [str(file.path) for file in find_files(target_settings["stimulus"]["file"])]
     amplitudes = (target_settings.get("protocol") or {}).get("amplitudes")
@@ -82,7 +105,7 @@ def preflight(target_settings: Mapping, dt: float) -> list[str]:
 
 
 def _reading(settings: Mapping) -> dict:
-    keys = ("columns", "units", "interval", "protocol", "stimulus", "sweeps")
+    keys = ("columns", "units", "interval", "protocol", "stimulus", "sweeps", "sha256")
     wanted = {"format": settings.get("format") or "auto"} | {key: settings.get(key) for key in keys}
     repeats = (settings.get("preparation") or {}).get("repeats")
     if repeats and wanted["sweeps"] is not None:

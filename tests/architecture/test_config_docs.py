@@ -69,7 +69,7 @@ def test_command_rewrites_only_what_is_between_the_marks(tmp_path, capsys):
 
 
 def test_tables_name_every_key():
-    names = set(re.findall(r"^\| `(?:[a-z_.]+\.)?([a-z_]+)` \|", config.reference(), re.MULTILINE))
+    names = set(re.findall(r"^\| `(?:[a-z_.]+\.)?([a-z0-9_]+)` \|", config.reference(), re.MULTILINE))
     # `synthetic` has a table of its own instead of a row.
     expected = {place.rpartition("/")[2] for place, _ in keys()} - {"synthetic"}
     assert len(expected) > 50

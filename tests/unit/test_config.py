@@ -72,6 +72,7 @@ FULL = {
 }
 RECORDING = {
     "file": "aiy.csv",
+    "sha256": None,
     "format": "csv",
     "columns": {"time": "t", "stimulus": "I{sweep}", "V": "V{sweep}"},
     "units": {"time": "s"},
@@ -302,6 +303,7 @@ def test_defaults_are_filled_in(folder):
     recording = check(minimal(target={"file": "aiy.csv"}), folder).experiments["x"]["target"]
     assert recording == {
         "file": "config/aiy.csv",
+        "sha256": None,
         "format": "auto",
         "columns": None,
         "units": {},

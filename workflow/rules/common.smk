@@ -56,8 +56,12 @@ def code(stage):
 
 
 def recording(wildcards):
-    """Return the files of an experiment's recording; none where the target is synthetic."""
-    return files_of(SETTINGS.experiments[wildcards.experiment]["target"])
+    """Return the files of an experiment's recording; none where the target is synthetic.
+
+    What has an address is fetched once, into .snakemake/storage.
+    """
+    files = files_of(SETTINGS.experiments[wildcards.experiment]["target"])
+    return [storage(file, keep_local=True) if "://" in file else file for file in files]
 
 
 def fits(wildcards):

@@ -6,4 +6,5 @@ with stages.job(snakemake.log[0]):
     stages.make_target(
         settings=snakemake.params.settings,
         output=snakemake.output[0],
+        fetched=list(snakemake.input),
     )
