@@ -1,5 +1,6 @@
 """Reader of Axon Binary Files (ABF 1 and 2), as pClamp writes them: measured channels and commands."""
 
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def read(path: Path, columns: Mapping[str, str] | None, sweeps: Sequence[int] | 
         RecordingError: not a whole ABF file, or which channel is meant is not clear.
     """
     check_signature(path, _KIND, (b"ABF ", b"ABF2"))
+    _check_counts(path)
     pyabf = load_library(path, _KIND, "pyabf")
     with reading(path, "ABF file", "pyabf"):
         header = pyabf.ABF(str(path), loadData=False)
@@ -69,6 +71,28 @@ def read(path: Path, columns: Mapping[str, str] | None, sweeps: Sequence[int] | 
             if value and value not in ("None", "ERROR")
         },
     )
+
+
+def _check_counts(path: Path) -> None:
+    """Check that a damaged header claims no more than the file holds: pyabf makes lists as long as that."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(512)
+    if start.startswith(b"ABF2") and len(start) == 512:
+        # The number of sweeps; then of 18 sections where each begins, how large an entry is, how many.
+        (sweeps,) = struct.unpack_from("<I", start, 12)
+        sections = [struct.unpack_from("<IIq", start, 76 + 16 * place) for place in range(18)]
+        most = max(entry * number if number >= 0 else size + 1 for _, entry, number in sections)
+        fewest = max((number for _, entry, number in sections if entry == 0), default=0)
+        most = max(most, fewest)
+    else:
+        sweeps, most = struct.unpack_from("<i", start.ljust(20, b"\0"), 16)[0], 0
+    if not 0 <= sweeps <= size or most > size:
+        raise RecordingError(
+            f"{path}, header: expected at least one channel, sweep and sample, and no more than the file of "
+            f"{size} bytes can hold. Received: {sweeps} sweeps and parts of up to {most} bytes. The file is "
+            "damaged: copy it again."
+        )
 
 
 def _check_extent(path: Path, header) -> None:
