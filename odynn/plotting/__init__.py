@@ -6,6 +6,7 @@ Containers go in; matplotlib Figures that no pyplot window knows of, DataFrames 
 from odynn.plotting.appearance import png, save, show_or_save, style
 from odynn.plotting.bounds import parameters
 from odynn.plotting.fits import history, waterfall
+from odynn.plotting.inspection import inspection
 from odynn.plotting.neurons import neuron_details, neuron_output
 from odynn.plotting.page import report
 from odynn.plotting.panels import details
@@ -17,6 +18,7 @@ __all__ = [
     "Summary",
     "details",
     "history",
+    "inspection",
     "neuron_details",
     "neuron_output",
     "parameter_table",
