@@ -67,6 +67,38 @@ def test_a_recording_at_an_address(fresh, server):
     assert Handler.fetched == {"/cell.csv": 1}
 
 
+def test_a_recording_in_a_bucket(fresh, monkeypatch):
+    pytest.importorskip("snakemake_storage_plugin_s3", reason="the extra s3 is not installed")
+    moto = pytest.importorskip("moto.server", reason="moto, a server of S3, is not installed")
+    import boto3
+
+    server = moto.ThreadedMotoServer("127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    access = {"ACCESS_KEY": "testing", "SECRET_KEY": "testing", "ENDPOINT_URL": f"http://{host}:{port}"}
+    for name, value in access.items():
+        monkeypatch.setenv(f"SNAKEMAKE_STORAGE_S3_{name}", value)
+    try:
+        client = boto3.client(
+            "s3",
+            region_name="us-east-1",
+            endpoint_url=access["ENDPOINT_URL"],
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
+        client.create_bucket(Bucket="rig")
+        client.put_object(Bucket="rig", Key="day/cell.csv", Body=TABLE.encode())
+        digest = hashlib.sha256(TABLE.encode()).hexdigest()
+        use(fresh, file="s3://rig/day/cell.csv", sha256=digest)
+        code, text = fresh.run("results/tiny/target.h5")
+        assert code == 0, text
+    finally:
+        server.stop()
+    source = read_target(fresh.folder / "results" / "tiny" / "target.h5").source
+    assert source["address"] == "s3://rig/day/cell.csv"
+    assert source["sha256"] == digest
+
+
 def test_a_wrong_checksum_ends_in_one_message(fresh, server):
     folder, address = server
     (folder / "cell.csv").write_text(TABLE)

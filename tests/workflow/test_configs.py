@@ -18,6 +18,12 @@ SMALL = {
 }
 
 
+def there(file, data):
+    """Return where a recording is: they are not committed, but what a file says leads there."""
+    parts = file.resolve().parts
+    return str(data.joinpath(*parts[parts.index("data") + 1 :]))
+
+
 def test_there_are_configurations():
     assert len(CONFIGS) >= 2
 
@@ -28,12 +34,15 @@ def test_a_tiny_run_of_each_configuration(path, fresh, request):
     for settings in config["experiments"].values():
         settings.update(SMALL)
         if "file" in settings["target"]:
-            # Real recordings are not committed; where they are, the address in the file leads to them.
-            recording = (path.parent / settings["target"]["file"]).resolve()
-            data = request.getfixturevalue("data_folder")
-            settings["target"]["file"] = str(
-                data.joinpath(*recording.parts[recording.parts.index("data") + 1 :])
-            )
+            data, target = request.getfixturevalue("data_folder"), settings["target"]
+            places = [
+                (target, "file"),
+                (target.get("stimulus"), "file"),
+                (target.get("protocol"), "amplitudes"),
+            ]
+            for keys, key in places:
+                if keys and isinstance(keys.get(key), str):
+                    keys[key] = there(path.parent / keys[key], data)
     fresh.config = config
     code, text = fresh.run()
     assert code == 0, text
