@@ -1,9 +1,10 @@
-"""The command line: ``odynn check``, ``odynn models``, ``odynn show``.
+"""The command line: ``odynn check``, ``odynn inspect``, ``odynn models``, ``odynn show``.
 
 The workflow does the work (``snakemake``); these commands look at what goes in and what came out.
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0, or 1 after an error that the user can mend.
     """
     options = _parser().parse_args(arguments)
+    shown = _Shown()
+    logging.getLogger("odynn").addHandler(shown)
     try:
         options.command(options)
     except OdynnError as error:
@@ -28,7 +31,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         sys.stderr.close()  # a reader such as `head` has seen enough
+    finally:
+        logging.getLogger("odynn").removeHandler(shown)
     return 0
+
+
+class _Shown(logging.Handler):
+    """Writes each warning once, however many experiments share what it is about."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text not in self.said:
+            self.said.add(text)
+            sys.stderr.write(f"Warning: {text}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,6 +61,26 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check a configuration and say what it would run")
     check.add_argument("config", help="configuration file (YAML)")
     check.set_defaults(command=_check)
+
+    inspect = commands.add_parser(
+        "inspect", help="look at a recording before the fit, and draft its configuration"
+    )
+    inspect.add_argument(
+        "file", help="a recording, as `file` of a target; or a configuration file that names one"
+    )
+    inspect.add_argument(
+        "--experiment", metavar="NAME", help="which one of a configuration file with several"
+    )
+    inspect.add_argument("--figure", metavar="PATH", help="draw what was found (PNG)")
+    inspect.add_argument("--area", type=float, metavar="µm²", help="membrane area, if it is known")
+    inspect.add_argument("--format", default="auto", help="format of the file; by default its suffix tells")
+    inspect.add_argument(
+        "--interval", type=float, metavar="ms", help="time between samples of a file without times"
+    )
+    for key, example in (("columns", "V=voltage_mV_{sweep}"), ("units", "stimulus=pA")):
+        text = f"as `{key}` of a target, such as {example}; once for each channel"
+        inspect.add_argument(f"--{key}", action="append", metavar="CHANNEL=…", type=_pair, help=text)
+    inspect.set_defaults(command=_inspect)
 
     models = commands.add_parser("models", help="list the models, or the parameters of one")
     models.add_argument("model", nargs="?", help="a name from the list, or path/to/file.py:ClassName")
@@ -78,6 +117,30 @@ def _check(options: argparse.Namespace) -> None:
 def _target(settings: dict) -> str:
     file = settings.get("file", "synthetic")
     return file if isinstance(file, str) else f"{file[0]} … ({len(file)} files)"
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals and value):
+        raise argparse.ArgumentTypeError(f"expected CHANNEL=…, such as V=voltage. Received: '{text}'")
+    return key.strip(), value.strip()
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from odynn import cli_inspect, recordings
+
+    found, target = cli_inspect.look(options)
+    for table in cli_inspect.tables(found):
+        _table(*table)
+    if options.figure:
+        from odynn import plotting
+
+        path = plotting.save(plotting.inspection(found), options.figure)
+        sys.stdout.write(f"Figure: {path}\n")
+    sys.stdout.write(cli_inspect.remarks(found))
+    if target is not None and found.recording.clamp == "current":  # voltage clamp is not fitted yet
+        sys.stdout.write("\nTo fit it, with `odynn check` and then snakemake:\n\n")
+        sys.stdout.write(recordings.suggest_config(found, target))
 
 
 def _models(options: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ Containers go in; matplotlib Figures that no pyplot window knows of, DataFrames 
 from odynn.plotting.appearance import png, save, show_or_save, style
 from odynn.plotting.bounds import parameters
 from odynn.plotting.fits import history, waterfall
+from odynn.plotting.inspection import inspection
 from odynn.plotting.intervals import uncertainty
 from odynn.plotting.neurons import neuron_details, neuron_output
 from odynn.plotting.page import report
@@ -21,6 +22,7 @@ __all__ = [
     "details",
     "history",
     "information",
+    "inspection",
     "neuron_details",
     "neuron_output",
     "parameter_table",

@@ -1,6 +1,18 @@
 """Recordings: reading them from files, and making them the target of a fit."""
 
+from odynn.recordings.inspection import inspect
 from odynn.recordings.reading import FORMATS, read
-from odynn.recordings.targets import files_of, load_target, preflight, prepare
+from odynn.recordings.suggestion import suggest_config
+from odynn.recordings.targets import files_of, inspect_target, load_target, preflight, prepare
 
-__all__ = ["FORMATS", "files_of", "load_target", "preflight", "prepare", "read"]
+__all__ = [
+    "FORMATS",
+    "files_of",
+    "inspect",
+    "inspect_target",
+    "load_target",
+    "preflight",
+    "prepare",
+    "read",
+    "suggest_config",
+]

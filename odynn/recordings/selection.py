@@ -1,7 +1,7 @@
 """Which part of a recording a target uses: sweeps and samples, and whether they can be used."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,6 +65,17 @@ class Plan:
     def take(self, trace: np.ndarray) -> np.ndarray:
         """Return the part [time, sweep] of a trace of the recording."""
         return trace[self.first : self.last + 1, self.places]
+
+    def part(self, recording: Recording) -> Recording:
+        """Return the part of a recording that is used, as a recording."""
+        return replace(
+            recording,
+            time=recording.time[self.first : self.last + 1],
+            stimulus=self.take(recording.stimulus),
+            responses={channel: self.take(trace) for channel, trace in recording.responses.items()},
+            sweeps=recording.sweeps[self.places],
+            labels=tuple(recording.labels[place] for place in self.places) if recording.labels else (),
+        )
 
 
 def find_request_problems(request: Request) -> list[str]:
@@ -170,7 +181,7 @@ def make_plan(recording: Recording, request: Request, uncounted: np.ndarray) -> 
             f"{name} that are used. Received: {request.dt:g} ms. Take a smaller dt, or a longer window."
         )
     plan = Plan(first, last, *selected, interval, ratio, steps)
-    return plan, problems + _find_value_problems(recording, plan, request.membrane, uncounted)
+    return plan, problems + find_value_problems(recording, plan, request.membrane, uncounted)
 
 
 def _select_sweeps(
@@ -224,7 +235,7 @@ def _select_samples(
     return (first, last), ""
 
 
-def _find_value_problems(
+def find_value_problems(
     recording: Recording, plan: Plan, area: float | None, uncounted: np.ndarray
 ) -> list[str]:
     """Return the gaps and the impossible values of the part that is used."""

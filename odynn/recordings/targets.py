@@ -9,9 +9,11 @@ import numpy as np
 from odynn import units
 from odynn.data import Recording, Target
 from odynn.errors import RecordingError, listed
+from odynn.findings import WARNING, Inspection
 from odynn.recordings import resampling
 from odynn.recordings.channels import CHANNELS
 from odynn.recordings.files import find_files, is_address
+from odynn.recordings.inspection import inspect, interpolate
 from odynn.recordings.preparation import correct, find_uncounted
 from odynn.recordings.protocols import split_amplitudes
 from odynn.recordings.reading import read
@@ -46,6 +48,8 @@ def load_target(
         RecordingError: the recording cannot be read or used as asked; one line a problem.
     """
     settings, notes = _fetched(target_settings, fetched)
+    if notes:
+        preflight(settings, dt)  # for its warnings: before it was fetched, nobody could look at it
     recording = read(settings["file"], **_reading(settings))
     recording = replace(recording, source=dict(recording.source) | notes)
     return _prepare(recording, _request(target_settings, dt), steady_state)
@@ -86,6 +90,8 @@ def files_of(target_settings: Mapping) -> list[str]:
 def preflight(target_settings: Mapping, dt: float) -> list[str]:
     """Return what would stop ``load_target``, one message a problem; an empty list: nothing.
 
+    What would not stop it but looks wrong is logged as a warning: see ``inspect``.
+
     Args:
         target_settings: as in ``load_target``; without a file (a synthetic target) there is nothing
             to check.
@@ -107,7 +113,37 @@ def preflight(target_settings: Mapping, dt: float) -> list[str]:
         recording = correct(recording, request.preparation)
     except RecordingError as error:
         return str(error).split("\n")
-    return make_plan(recording, request, find_uncounted(recording, request.preparation)[0])[1]
+    uncounted = find_uncounted(recording, request.preparation)[0]
+    plan, problems = make_plan(recording, request, uncounted)
+    if plan is not None and not problems:
+        _log_warnings(interpolate(plan.part(recording), plan.take(uncounted)))
+    return problems
+
+
+def inspect_target(target_settings: Mapping) -> Inspection:
+    """Look at the recording of a target, as its preparation leaves it.
+
+    Args:
+        target_settings: as in ``load_target``, with a file.
+
+    Returns:
+        What was found, in all its sweeps and at all times: see ``inspect``.
+
+    Raises:
+        RecordingError: the recording cannot be read or prepared as asked.
+    """
+    request = _request(target_settings, 1.0)
+    recording = read(target_settings["file"], **_reading(target_settings))
+    recording = correct(recording, request.preparation)
+    uncounted = find_uncounted(recording, request.preparation)[0]
+    return inspect(interpolate(recording, uncounted), request.membrane)
+
+
+def _log_warnings(recording: Recording) -> None:
+    name = recording.source.get("file", "the recording")
+    for remark in inspect(recording).remarks:
+        if remark.weight == WARNING:
+            logger.warning("%s: %s", name, remark.text)
 
 
 def _reading(settings: Mapping) -> dict:

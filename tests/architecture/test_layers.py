@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "odynn"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-BASE = {"errors", "units", "data", "fingerprint", "provenance", "spikes", "stimuli"}
+BASE = {"errors", "units", "data", "fingerprint", "provenance", "spikes", "stimuli", "findings"}
 # What each part of the package may import of the others. Parts that know the containers alone come first.
 MAY_IMPORT = {
     "errors": set(),
@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "fingerprint": {"errors"},
     "provenance": {"errors", "units", "data", "fingerprint"},
     "spikes": {"errors"},
+    "findings": {"data"},
     "storage": BASE,
     "plotting": BASE,
     "models": BASE | {"plotting"},

@@ -171,7 +171,7 @@ def test_the_loss_in_contributing_is_a_loss():
 def test_odynn_commands_work(project, capsys):
     write_results(project / "results" / "mine")
     commands = sorted(set(re.findall(r"\.venv/bin/odynn ([^`\n]+)", README)))
-    assert {command.split()[0] for command in commands} == {"check", "models", "show"}
+    assert {command.split()[0] for command in commands} == {"check", "inspect", "models", "show"}
     for command in commands:
         assert cli.main(shlex.split(command)) == 0, command
         assert capsys.readouterr().out.strip(), command
@@ -242,9 +242,10 @@ def test_documents_name_no_path_of_one_machine(name):
 
 def test_pictures():
     shown = re.findall(r"!\[([^\]]+)\]\(([^)]+)\)", README)
-    assert {path for _, path in shown} == {"docs/overview.svg", "docs/example.png"}
+    assert {path for _, path in shown} == {"docs/overview.svg", "docs/example.png", "docs/inspection.png"}
     assert all(len(alternative) > 40 for alternative, _ in shown)
-    assert (ROOT / "docs" / "example.png").stat().st_size < 250_000
+    for name in ("example.png", "inspection.png"):
+        assert (ROOT / "docs" / name).stat().st_size < 250_000
     svg = (ROOT / "docs" / "overview.svg").read_text("utf-8")
     root = ElementTree.fromstring(svg)
     tags = {element.tag.rpartition("}")[2] for element in root.iter()}
