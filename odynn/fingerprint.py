@@ -90,7 +90,7 @@ def losses_of(settings: Mapping) -> Iterator[tuple[tuple, Mapping | list]]:
     Args:
         settings: of an experiment, whole or as far as a stage of the workflow reads them.
     """
-    if settings.get("loss"):
+    if settings.get("loss") and settings["loss"] != "default":
         yield ("loss",), settings["loss"]
     stages = (settings.get("fit") or {}).get("stages")
     for number, stage in enumerate(stages if isinstance(stages, list) else ()):

@@ -215,7 +215,7 @@ def _pools(starts: Mapping, fit: Mapping) -> Iterator[Finding]:
             f"expected a multiple of starts.pool ({pool}), so that no pool is divided. Received: {size}. "
             f"Write {(size // pool + 1) * pool}.",
         )
-    if pool > 1 and not kept:
+    if pool > 1 and not kept and fit["stages"] != "default":
         yield (
             ("starts", "pool"),
             f"the starts of a pool compete only where a stage keeps some of them. Received: {pool}, and no "

@@ -129,8 +129,9 @@ def _check_experiment(
         problems += [_place((), settings, text) for text in _ask(check_experiment, settings)]
     wrong = {re.split(r"[.\[]", problem.path[0])[0] if problem.path else "model" for problem in problems}
     if not wrong & {"model", "target", "loss", "fit"}:
-        from odynn.fitting.checks import check_losses
+        from odynn.fitting.checks import check_losses, chosen_loss
 
+        settings["loss"] = chosen_loss(settings)
         problems += [_place((), settings, text) for text in _ask(check_losses, settings)]
     if preflight is not None and "file" in settings["target"] and "target" not in concerned:
         texts = preflight(settings["target"], settings["dt"])

@@ -6,11 +6,23 @@ from odynn.errors import OdynnError, did_you_mean, listed
 from odynn.fitting.losses.combination import entries_of
 from odynn.fitting.losses.registry import make_term
 from odynn.fitting.losses.terms import SweepTerm
+from odynn.fitting.schedules import default_loss, default_stages
 from odynn.models import load_model
 from odynn.models.model import BioNeuron
 
 # Methods that go by derivatives, which a term that is computed per sweep does not have.
 _BY_DERIVATIVES = ("levenberg_marquardt", "adam")
+
+
+def chosen_loss(settings: Mapping) -> dict | list[dict]:
+    """Return the loss that an experiment gives, or else the default for its model and target.
+
+    Args:
+        settings: model, target and loss; the model is sound.
+    """
+    if settings["loss"] != "default":
+        return settings["loss"]
+    return default_loss(load_model(settings["model"]).spiking, "file" in settings["target"])
 
 
 def check_losses(settings: Mapping) -> list[str]:
@@ -26,8 +38,15 @@ def check_losses(settings: Mapping) -> list[str]:
     per_sweep: dict[str, list[str]] = {}
     losses = {"loss": settings["loss"]}
     stages = settings["fit"]["stages"]
-    # The model's own stages go by derivatives, and have no loss of their own.
-    stages = [{"method": _BY_DERIVATIVES[0]}] if stages == "default" else stages
+    if stages == "default":
+        pool = settings["starts"]["pool"]
+        stages = default_stages(model.spiking, "file" in settings["target"], pool)
+        if pool > 1 and not any("keep" in stage for stage in stages):
+            problems.append(
+                "starts.pool: the starts of a pool compete only where a stage keeps some of them. Received: "
+                f"{pool}, and the default stages of {model.__name__}, which keep all. Write fit.stages, the "
+                f"first with keep: {max(1, pool // 4)}, or no pool."
+            )
     for number, stage in enumerate(stages):
         if stage.get("loss") is not None:
             losses[f"fit.stages[{number}].loss"] = stage["loss"]

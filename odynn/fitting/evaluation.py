@@ -7,8 +7,9 @@ import numpy as np
 from odynn.data import Fit, Simulated, Starts, Status, Target
 from odynn.fitting.losses import make_loss
 from odynn.fitting.problem import Problem
+from odynn.fitting.schedules import default_stages
 from odynn.fitting.search import Keeper
-from odynn.fitting.staged import default_stages, fit_stages
+from odynn.fitting.staged import fit_stages
 from odynn.models import load_model
 from odynn.simulation.dynamics import experiment_dynamics
 
@@ -62,7 +63,8 @@ def fitted_starts(
     start_loss = before.loss[[place[int(start)] for start in starts.ids]]
     stages = settings["fit"]["stages"]
     if stages == "default":
-        stages = default_stages(load_model(settings["model"]).spiking)
+        spiking, recorded = load_model(settings["model"]).spiking, target.truth is None
+        stages = default_stages(spiking, recorded, settings["starts"]["pool"])
     base = _columns(starts)
     result = fit_stages(
         problem, problem.points(base), base, start_loss, stages, keeper, ids=starts.ids, **_choice(settings)

@@ -31,18 +31,6 @@ _NOT_OPTIONS = frozenset({"progress", "keeper", "seeds"})
 # Iterations of the first stage that show whether a start is hopeless.
 _ATTEMPT = 3
 
-_GRADED = [{"method": "levenberg_marquardt", "nudge": 0.0, "iterations": 100, "tolerance": 1e-4}]
-# The gain falls about fivefold a stage; a stage need not converge, it only hands its point on.
-_SPIKING = [
-    {"method": "levenberg_marquardt", "nudge": nudge, "iterations": iterations, "tolerance": 1e-4}
-    for nudge, iterations in ((20.0, 15), (4.0, 15), (0.8, 15))
-] + [{"method": "levenberg_marquardt", "nudge": 0.0, "iterations": 40, "tolerance": 1e-4}]
-
-
-def default_stages(spiking: bool) -> list[dict]:
-    """Return the stages for a kind of model: nudged and annealed for a spiking one."""
-    return [dict(stage) for stage in (_SPIKING if spiking else _GRADED)]
-
 
 @dataclass(frozen=True)
 class StagedResult:
@@ -148,7 +136,7 @@ def fit_stages(
     if isinstance(stages, str) or not len(stages):
         raise FitError(
             f"stages: expected a list of at least one stage. Received: {stages!r}. "
-            "Take default_stages(spiking) for the schedule of a kind of model."
+            "odynn.fitting.schedules has one for each kind of model."
         )
     stages = [complete_stage(stage, f"stages[{number}]") for number, stage in enumerate(stages)]
     ids = np.arange(u.shape[1]) if ids is None else np.asarray(ids)

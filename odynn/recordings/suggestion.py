@@ -8,7 +8,7 @@ import numpy as np
 
 from odynn.findings import Inspection
 
-_SPIKING_STEP = 0.05
+_SPIKING_STEP = 0.1
 """Time step (ms) for spikes, which last about a millisecond."""
 
 _CALCIUM_STEP = 10.0
@@ -43,6 +43,8 @@ def suggest_config(found: Inspection, target: Mapping) -> str:
     train, test = suggest_split(found)
     lines = ["experiments:", f"  {_name(str(target['file']))}:"]
     lines.append(_line(f"    model: {model}", why_model))
+    if found.spiking:
+        lines.append(_line("    solver: exponential_euler", "the better one for spikes at this step"))
     lines.append(_line(f"    dt: {dt:.10g}", f"ms; {why_dt}"))
     lines.append("    target:")
     lines += [
@@ -58,7 +60,8 @@ def suggest_config(found: Inspection, target: Mapping) -> str:
     lines.append(_line(f"      test: {test}", why_test))
     if found.response == "Ca":
         lines.append("    loss: {Ca: 1.0}")
-    lines.append("    starts: {number: 64, shard_size: 32}")
+    pools = "{number: 32, shard_size: 16, pool: 16}"
+    lines.append(f"    starts: {pools if found.spiking else '{number: 64, shard_size: 32}'}")
     return "\n".join(lines) + "\n"
 
 
@@ -80,7 +83,7 @@ def suggest_model(found: Inspection) -> tuple[str, str]:
     if found.response != "V":
         return "celegans", f"the one with calcium; {others}"
     if found.spiking:
-        return "pospischil", f"spiking, as a regular-spiking cortical cell; {others}"
+        return "cortical", f"spiking, its channels unknown; {others}"
     slope = found.slope
     if slope is not None and np.ptp(slope.voltages) > 0 and slope.levels.size > 3:
         if np.corrcoef(slope.levels, slope.voltages)[0, 1] > 0.999:

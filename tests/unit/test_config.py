@@ -146,6 +146,7 @@ def other_modules(monkeypatch):
     losses = types.ModuleType("odynn.fitting.checks")
     models.check_experiment = lambda settings: []
     losses.check_losses = lambda settings: []
+    losses.chosen_loss = lambda settings: {"V": 1.0} if settings["loss"] == "default" else settings["loss"]
     recordings.preflight = lambda target, dt: []
     monkeypatch.setitem(sys.modules, "odynn.models", models)
     monkeypatch.setitem(sys.modules, "odynn.fitting.checks", losses)
@@ -772,6 +773,7 @@ def test_importing_is_light_and_so_is_checking_the_default_run():
         "models.check_experiment = lambda settings: []\n"
         "losses = sys.modules['odynn.fitting.checks'] = types.ModuleType('odynn.fitting.checks')\n"
         "losses.check_losses = lambda settings: []\n"
+        "losses.chosen_loss = lambda settings: settings['loss']\n"
         "odynn.config.load('config/config.yaml')\n"
         "assert not {'tensorflow', 'matplotlib', 'pint'} & set(sys.modules)\n"
     )

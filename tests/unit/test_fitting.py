@@ -7,7 +7,9 @@ from odynn.data import Cause, Parameter, Starts, Status
 from odynn.errors import FitError, ModelError
 from odynn.fitting import adam, cma_es, levenberg_marquardt, staged
 from odynn.fitting.evaluation import experiment_problem, fitted_starts, simulated_starts
+from odynn.fitting.losses import make_loss
 from odynn.fitting.result import StageResult
+from odynn.fitting.schedules import default_loss, default_stages
 from odynn.fitting.starts import draw_starts
 from odynn.fitting.transforms import Transform
 from odynn.models import experiment_parameters, load_model
@@ -480,22 +482,38 @@ class TestStages:
         assert (result.loss < 1e-6).all()
 
     def test_default_stages(self):
-        graded, spiking = staged.default_stages(False), staged.default_stages(True)
-        assert [stage["nudge"] for stage in graded] == [0.0]
-        # Annealed by a factor of about five a stage, and never ending nudged.
-        nudges = [stage["nudge"] for stage in spiking]
-        assert nudges[-1] == 0.0
-        assert nudges == sorted(nudges, reverse=True)
-        assert len(nudges) >= 3
-        assert all(stage["method"] in staged.METHODS for stage in graded + spiking)
+        graded, spiking, recorded = default_stages(False), default_stages(True), default_stages(True, True)
+        assert default_stages(False, True) == graded
+        assert [stage.get("nudge", 0.0) for stage in graded] == [0.0]
+        for stages in (spiking, recorded):
+            # Annealed stage by stage, and never ending nudged.
+            nudges = [stage.get("nudge", 0.0) for stage in stages]
+            assert nudges[-1] == 0.0
+            assert nudges == sorted(nudges, reverse=True)
+            assert len(nudges) >= 3
+        for stage in graded + spiking + recorded:
+            staged.complete_stage(stage)
         graded[0]["nudge"] = 99.0
-        assert staged.default_stages(False)[0]["nudge"] == 0.0
+        assert "nudge" not in default_stages(False)[0]
+        recorded[0]["loss"][0]["weight"] = 99.0
+        assert default_stages(True, True)[0]["loss"][0]["weight"] == 1.0
+
+    def test_default_stages_of_pools(self):
+        assert all("keep" not in stage for stage in default_stages(True, True))
+        assert [stage["keep"] for stage in default_stages(True, True, 16) if "keep" in stage] == [4]
+        assert [stage["keep"] for stage in default_stages(True, True, 2) if "keep" in stage] == [1]
+
+    def test_default_loss(self):
+        for spiking, recorded in ((False, False), (False, True), (True, False)):
+            assert default_loss(spiking, recorded) == {"V": 1.0}
+        names = [term.name for term in make_loss(default_loss(True, True)).terms]
+        assert names == ["squared_error_V", "filtered_spikes"]
 
     @pytest.mark.parametrize(
         ("stages", "message"),
         [
             ([], r"^stages: expected a list of at least one stage\. Received: \[\]"),
-            ("default", r"^stages: expected a list .*Received: 'default'\. Take default_stages"),
+            ("default", r"^stages: expected a list .*Received: 'default'\. odynn.fitting.schedules has"),
             (["adam"], r"^stages\[0\]: expected {'method': …} with one of .*Received: 'adam'"),
             ([{"iterations": 3}], r"^stages\[0\]: expected {'method': …}.*Received: None"),
             ([{"method": "adam"}, {"method": "adm"}], r"^stages\[1\]: .*'adm'\. Did you mean 'adam'\?"),

@@ -436,7 +436,7 @@ def test_the_block_is_a_configuration_that_fits(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("recording", "model", "most"),
     [
-        (with_spikes(leaky(), 4, [300, 400]), "pospischil", 0.05),
+        (with_spikes(leaky(), 4, [300, 400]), "cortical", 0.1),
         (leaky(levels=[-10.0, 0.0, 200.0, 300.0]), "leaky", 2.0),
     ],
     ids=["spiking", "passive"],
