@@ -230,6 +230,7 @@ def no_models(monkeypatch):
     losses = types.ModuleType("odynn.fitting.checks")
     models.check_experiment = lambda settings: []
     losses.check_losses = lambda settings: []
+    losses.chosen_loss = lambda settings: settings["loss"]
     recordings.preflight = lambda target, dt: []
     monkeypatch.setitem(sys.modules, "odynn.models", models)
     monkeypatch.setitem(sys.modules, "odynn.fitting.checks", losses)

@@ -10,7 +10,7 @@ import pytest
 from odynn import config, stages, storage
 from odynn.data import Target
 from odynn.errors import ConfigError, FitError, OdynnError
-from odynn.fitting.checks import check_losses
+from odynn.fitting.checks import check_losses, chosen_loss
 from odynn.fitting.losses import KINDS, ElementwiseTerm, SweepTerm, check_observed, make_loss
 from odynn.fitting.losses.elementwise import SquaredError
 from odynn.fitting.losses.masks import away_from_spikes, sample_weights
@@ -187,6 +187,7 @@ class TestChecks:
             "model": "celegans",
             "loss": loss,
             "fit": {"stages": stages},
+            "starts": {"pool": 1},
             "target": {"synthetic": {"observed": ["V"], **synthetic}},
         }
 
@@ -217,6 +218,27 @@ class TestChecks:
         assert found.startswith(message)
         (found,) = check_losses(self.settings({"V": 1.0}, [{"method": "adam", "loss": loss}]))
         assert found.startswith(f"fit.stages[0].{message}")
+
+    def test_pools_need_a_stage_that_keeps_some(self):
+        graded = {**self.settings({"V": 1.0}), "starts": {"pool": 8}}
+        (found,) = check_losses(graded)
+        assert re.search("^starts.pool: .*Received: 8, .*CElegansNeuron.*the first with keep: 2", found)
+        # The default stages for recorded spikes keep a quarter.
+        spiking = {**graded, "model": "cortical", "target": {"file": "x.csv"}}
+        assert check_losses(spiking) == []
+        assert check_losses({**spiking, "target": graded["target"]})
+
+    def test_the_loss_is_chosen_by_model_and_target(self):
+        given = self.settings("default")
+        assert chosen_loss(given) == {"V": 1.0}
+        assert chosen_loss({**given, "target": {"file": "x.csv"}}) == {"V": 1.0}
+        spiking = {**given, "model": "cortical"}
+        assert chosen_loss(spiking) == {"V": 1.0}
+        assert [t["kind"] for t in chosen_loss({**spiking, "target": {"file": "x.csv"}})] == [
+            "squared_error",
+            "filtered_spikes",
+        ]
+        assert chosen_loss({**spiking, "loss": {"V": 3.0}}) == {"V": 3.0}
 
     def test_a_number_a_sweep_has_no_derivatives(self, own):
         peak = [{"kind": f"{own}:Peak"}]
@@ -303,8 +325,10 @@ class TestOwnLoss:
 
         files |= {"best": tmp_path / "best.h5", "page": tmp_path / "report.html"}
         figures, tables = tmp_path / "figures", tmp_path / "tables"
-        results = files["target"], files["merged"], files["best"]
+        files["uncertainty"] = tmp_path / "uncertainty.h5"
+        results = files["target"], files["merged"], files["best"], files["uncertainty"]
         stages.simulate_best(settings("simulate_best"), *results[:2], files["best"])
+        stages.uncertainty(settings("uncertainty"), *results[:2], files["uncertainty"])
         stages.plot_results(settings("plot_results"), *results, figures, tables)
         stages.report(settings("report"), *results, figures, tables, files["page"])
         page = files["page"].read_text("utf-8")
