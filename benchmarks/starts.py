@@ -33,7 +33,7 @@ def main(names: list[str]) -> None:
             f"{name}, {NUMBER} starts: root of the loss, best / quartile / median / quartile",
             ["starts", "before the fit", "after 5 iterations"],
             rows,
-            ["", ""],
+            [],
         )
 
 

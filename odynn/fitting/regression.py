@@ -31,7 +31,7 @@ _NOISE = 0.1
 _JUMP, _FEWEST = 0.1, 0.5
 # Solutions keep this share of the range away from its ends, on the parameter's scale: from an end that is
 # a bound a fit would hardly come back.
-_EDGE = 0.01
+_EDGE = 1e-3
 # A concentration depends on the conductance of its current: solved in turns, until all change by less.
 _TURNS, _CHANGE = 6, 1e-3
 
