@@ -47,6 +47,7 @@ def draw_starts(
     resting = {name for name, row in parameters.items() if name not in table and row.start == row.bounds}
     free = [name for name, row in parameters.items() if row.free and name not in resting]
     points = _points(design, len(free), ids, seed, number)
+    leaders = {name: row.follows for name, row in parameters.items() if row.follows}
     drawn = {name: np.empty(len(ids)) for name in parameters}
     for place, start in enumerate(ids):
         generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(start,)))
@@ -60,9 +61,10 @@ def draw_starts(
             usual = name in own and (row.start, row.scale) == (table[name].start, table[name].scale)
             value = own[name] if usual else _from_range(row, shares[name])
             values[name] = float(np.clip(value, *row.bounds))
-        values |= {name: values[row.follows] for name, row in parameters.items() if row.follows}
+        values |= {name: values[leader] for name, leader in leaders.items()}
         if resting:
             values |= _at_rest(model, parameters, values, resting)
+            values |= {name: values[leader] for name, leader in leaders.items()}
         for name, value in values.items():
             drawn[name][place] = value
     return Starts(np.array(ids), drawn, dict(parameters))

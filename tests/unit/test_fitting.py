@@ -671,7 +671,11 @@ class TestStarts:
 
     def test_initial_values_are_those_of_the_neuron_at_rest(self):
         model = load_model("celegans")
-        changes = {"ranges": {"q__initial": [0.3, 0.4]}, "fixed": {"f__initial": 0.25}}
+        changes = {
+            "ranges": {"q__initial": [0.3, 0.4]},
+            "fixed": {"f__initial": 0.25},
+            "shared": {"x": ["p__initial", "e__initial"]},
+        }
         rows = experiment_parameters(model, changes, "fitted")
         values = draw_starts(model, rows, range(6), 1).values
         usual = draw_starts(model, model.table(), range(6), 1).values
@@ -680,7 +684,7 @@ class TestStarts:
         for place in range(6):
             P = {name: np.float64(column[place]) for name, column in usual.items()}
             V = np.float64(-60.0)
-            for gate in "pne":
+            for gate in "pn":
                 steady = 1 / (1 + np.exp((P[f"{gate}__mdp"] - V) / P[f"{gate}__scale"]))
                 assert values[f"{gate}__initial"][place] == pytest.approx(steady, rel=1e-9)
             rest = model.membrane.steady_state(V, P)[-1]
@@ -689,6 +693,7 @@ class TestStarts:
         assert (values["q__initial"] >= 0.3).all() and (values["q__initial"] <= 0.4).all()
         assert len(set(values["q__initial"])) == 6
         assert set(values["f__initial"]) == {0.25}
+        np.testing.assert_array_equal(values["e__initial"], values["p__initial"])
 
     def test_wrong_keys_are_refused(self):
         class Forgetful(BioNeuron):
