@@ -4,6 +4,7 @@ Each kind of start is fitted for a few iterations only: with many, all of them e
 """
 
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 from protocol import runs, show
@@ -16,14 +17,14 @@ KINDS = {
     "random, regression": {"design": "random", "regression": True},
     "Sobol, regression": {"design": "sobol", "regression": True},
 }
-# Configuration, gain K of the few iterations.
-CONFIGS = {"config.yaml": 0.0, "experiments/aiy.yaml": 0.0, "experiments/spiking.yaml": 4.0}
+# Of graded neurons: before they are fitted, no start puts spikes at the right times, and the loss says little.
+CONFIGS = ("config.yaml", "experiments/aiy.yaml")
 
 
-def main(names: list[str]) -> None:
+def main(names: Sequence[str]) -> None:
     """Print a table for each configuration, one line a kind of start."""
     for name in names:
-        stage = {"method": "levenberg_marquardt", "nudge": CONFIGS[name], "iterations": 5, "tolerance": 0.0}
+        stage = {"method": "levenberg_marquardt", "nudge": 0.0, "iterations": 5, "tolerance": 0.0}
         rows = []
         for kind, starts in KINDS.items():
             changes = {"starts": {"number": NUMBER, **starts}, "fit": {"stages": [stage]}}
@@ -43,4 +44,4 @@ def _quartiles(loss: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(CONFIGS))
+    main(sys.argv[1:] or CONFIGS)
