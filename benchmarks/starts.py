@@ -17,7 +17,7 @@ KINDS = {
     "random, regression": {"design": "random", "regression": True},
     "Sobol, regression": {"design": "sobol", "regression": True},
 }
-# Of graded neurons: before they are fitted, no start puts spikes at the right times, and the loss says little.
+# Of graded neurons: before a fit no start puts spikes at the right times, and its loss says little.
 CONFIGS = ("config.yaml", "experiments/aiy.yaml")
 
 
