@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from odynn.fitting import levenberg_marquardt
-from odynn.fitting.losses import SquaredError
+from odynn.fitting.losses import make_loss
 from odynn.fitting.problem import Problem
 from odynn.models import experiment_parameters
 from odynn.models.model import BioNeuron
@@ -110,7 +110,7 @@ def test_derivatives(name, load, make_target):
     given = rest if model.step is BioNeuron.step else None
     target = make_target(model, dt, stimulus, initial=given, solver=solver)
     dynamics = Dynamics(model, dt, solver, "float64")
-    problem = Problem(dynamics, target, SquaredError({"V": 1.0}), rows, STARTS)
+    problem = Problem(dynamics, target, make_loss({"V": 1.0}), rows, STARTS)
 
     generator = np.random.default_rng(3)
     base = np.array([np.full(STARTS, row.default) for row in rows.values()])
@@ -161,7 +161,7 @@ def test_a_fit_recovers_the_initial_state(load, make_target):
     target = replace(target, observed={"V": run(model, "implicit_euler", target, columns)[..., 0]})
     free = ["g_K", "a__initial", "b__initial"]
     rows = experiment_parameters(model, {"free": free}, "fitted")
-    problem = Problem(Dynamics(model, 2.0, precision="float64"), target, SquaredError({"V": 1.0}), rows, 2)
+    problem = Problem(Dynamics(model, 2.0, precision="float64"), target, make_loss({"V": 1.0}), rows, 2)
     base = np.array([np.full(2, row.default) for row in rows.values()])
     places = [list(rows).index(name) for name in free]
     base[places] = [[0.2, 1.0], [0.1, 0.8], [0.9, 0.3]]
