@@ -155,12 +155,17 @@ def _check_profiles(
     model: type[BioNeuron], parameters: Mapping[str, Parameter], profiles: Sequence[str]
 ) -> list[str]:
     try:
-        _check_names("uncertainty.profiles", profiles, model)
+        _check_names("uncertainty.profiles", profiles, model, parameters)
     except ModelError as error:
         return [str(error)]
     return [
-        f"uncertainty.profiles.{name}: only a free parameter has a profile. Received: '{name}', which is "
-        f"held at {parameters[name].default:g} {parameters[name].unit}. Free it, or leave it out here."
+        f"uncertainty.profiles.{name}: only a free parameter has a profile. Received: '{name}', which "
+        + (
+            f"shares the value of '{parameters[name].follows}'. Name that one."
+            if parameters[name].follows
+            else f"is held at {parameters[name].default:g} {parameters[name].unit}. "
+            "Free it, or leave it out here."
+        )
         for name in profiles
         if not parameters[name].free
     ]
