@@ -48,7 +48,7 @@ def run(tmp_path_factory):
     def settings(stage):
         return checked.settings("x", stage)
 
-    target, fit, best = (folder / f"{name}.h5" for name in ("target", "fit", "best"))
+    target, fit, best, errors = (folder / f"{name}.h5" for name in ("target", "fit", "best", "uncertainty"))
     stages.make_target(settings("make_target"), target)
     shards = checked.shards("x")
     for shard in shards:
@@ -61,9 +61,11 @@ def run(tmp_path_factory):
     fits = [folder / "fits" / f"{shard}.h5" for shard in shards]
     stages.merge_fits(settings("merge_fits"), fits, fit, folder / "fit.csv")
     stages.simulate_best(settings("simulate_best"), target, fit, best)
+    stages.uncertainty(settings("uncertainty"), target, fit, errors)
+    inputs = target, fit, best, errors
     figures, tables = folder / "figures", folder / "tables"
-    stages.plot_results(settings("plot_results"), target, fit, best, figures, tables)
-    stages.report(settings("report"), target, fit, best, figures, tables, folder / "report.html")
+    stages.plot_results(settings("plot_results"), *inputs, figures, tables)
+    stages.report(settings("report"), *inputs, figures, tables, folder / "report.html")
     return folder, checked
 
 
