@@ -63,7 +63,7 @@ def _run(settings: dict, folder: Path, seed: int) -> Outcome:
     paths = {name: folder / f"{name}.h5" for name in ("target", "starts", "simulated", "fit")}
     began = time.perf_counter()
     stages.make_target(settings, paths["target"])
-    stages.get_random(settings, shard, paths["starts"])
+    stages.get_random(settings, shard, paths["starts"], paths["target"])
     stages.simulate_starts(settings, paths["target"], paths["starts"], shard, paths["simulated"], cores)
     shard_file = folder / "fits" / f"{shard}.h5"
     stages.fit(settings, *(paths[n] for n in ("target", "starts", "simulated")), shard, shard_file, cores)

@@ -191,7 +191,8 @@ def _show(options: argparse.Namespace) -> None:
         for state, column in errors.items():
             rows.append((f"RMSE {state}, {title}", fit.units[state], *_numbers(column[:number])))
     for name, row in fit.parameters.items():
-        rows.append((name if row.free else f"{name} (fixed)", row.unit, *_numbers(fit.values[name][:number])))
+        held = f" (as {row.follows})" if row.follows else "" if row.free else " (fixed)"
+        rows.append((f"{name}{held}", row.unit, *_numbers(fit.values[name][:number])))
     _table(headings, rows)
 
 

@@ -62,6 +62,8 @@ class Parameter:
         scale: "linear" or "log"; how starts are drawn and how a fit measures steps.
         meaning: one line that says what it is, with its source.
         free: whether a fit may change it.
+        follows: name of the parameter whose value it takes, its leader in a shared group; such a row
+            is not free. Empty for all others.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Parameter:
     scale: str = "linear"
     meaning: str = ""
     free: bool = True
+    follows: str = ""
 
     def __post_init__(self):
         lower, upper = self.bounds

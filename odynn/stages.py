@@ -77,14 +77,21 @@ def make_target(settings: Settings, output: PathLike, fetched: Sequence[PathLike
     from odynn.simulation.synthetic import synthetic_target
 
     target = settings["target"]
-    steady_state = {"auto": "file" in target, "steady_state": True, "default": False}[
-        settings["initial_state"]
-    ]
+    initial = settings["initial_state"]
+    if initial in ("auto", "fitted"):
+        steady_state = "file" in target
+    else:
+        steady_state = initial == "steady_state"
     if "file" in target:
         found = load_target(target, settings["dt"], steady_state, fetched)
     else:
         found = synthetic_target(
-            settings["model"], target["synthetic"], settings["dt"], settings["solver"], steady_state
+            settings["model"],
+            target["synthetic"],
+            settings["dt"],
+            settings["solver"],
+            steady_state,
+            initial == "fitted",
         )
     storage.write_target(output, found, provenance.stamp("make_target", settings))
     log.info("%d steps of %g ms, %d sweeps, %d for training", *_extent(found))
@@ -94,22 +101,32 @@ def _extent(target) -> tuple:
     return len(target.time), target.dt, len(target.sweeps), int(target.train.sum())
 
 
-def get_random(settings: Settings, shard: str, output: PathLike) -> None:
+def get_random(settings: Settings, shard: str, output: PathLike, target: PathLike | None = None) -> None:
     """Draw a shard of random starts.
 
     Args:
-        settings: model, parameters, starts.seed.
+        settings: model, parameters, starts.seed, starts.design, starts.regression; starts.number for a
+            Latin hypercube; initial_state where it is fitted; solver for a regression.
         shard: name of the range of starts, such as "000000-000031".
         output: the file of starts to write.
+        target: the target file, read for a regression alone.
     """
     from odynn import provenance, storage
+    from odynn.fitting.regression import regressed_starts
     from odynn.fitting.starts import draw_starts
     from odynn.models import experiment_parameters, load_model
 
-    model = load_model(settings["model"])
-    parameters = experiment_parameters(model, settings["parameters"])
-    starts = draw_starts(model, parameters, _ids(shard), settings["starts"]["seed"])
-    storage.write_starts(output, starts, provenance.stamp("get_random", settings))
+    model, wanted = load_model(settings["model"]), settings["starts"]
+    parameters = experiment_parameters(model, settings["parameters"], settings.get("initial_state", "auto"))
+    starts = draw_starts(
+        model, parameters, _ids(shard), wanted["seed"], wanted["design"], wanted.get("number")
+    )
+    inputs = {}
+    if wanted["regression"]:
+        inputs["target"] = storage.read_target(target)
+        training = inputs["target"].select(inputs["target"].train)
+        starts = regressed_starts(model, starts, training, settings["solver"])
+    storage.write_starts(output, starts, provenance.stamp("get_random", settings, inputs))
     log.info("drew starts %s of %s", shard, model.__name__)
 
 

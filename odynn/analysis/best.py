@@ -24,7 +24,8 @@ def best_runs(settings: Mapping, target: Target, fit: Fit, threads: int = 1) -> 
     dynamics = experiment_dynamics(settings)
     states = Simulator(dynamics, threads).traces(values, target.stimulus, target.initial)
     model = dynamics.model
-    neuron = model({name: column.astype(float) for name, column in values.items()}, dt=settings["dt"])
+    own = {name: values[name].astype(float) for name in model.parameter_names}
+    neuron = model(own, dt=settings["dt"])
     stacked = np.stack([trace.astype(float) for trace in states.values()], axis=1)
     currents = neuron.currents(stacked)
     scores = score_traces(states, target)

@@ -8,7 +8,7 @@ one `ConfigError` with a line for each. What they return has every default fille
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ _SIMULATE = ("model", "solver", "dt", "precision", "loss", "parameters", "starts
 STAGE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "make_target": ("model", "solver", "dt", "initial_state", "target"),
-        "get_random": ("model", "parameters", "starts.seed"),
+        "get_random": ("model", "parameters", "starts.seed", "starts.design", "starts.regression"),
         "simulate_starts": _SIMULATE,
         "fit": (*_SIMULATE, "starts.pool", "fit"),
         "merge_fits": (
@@ -46,6 +46,18 @@ STAGE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "uncertainty": ("model", "solver", "dt", "loss", "uncertainty"),
         "plot_results": ("best", "loss", "plot"),
         "report": ("",),
+    }
+)
+
+# Keys that a stage reads besides, but only with certain settings of the experiment: starts are drawn anew
+# for another number of them where, and only where, they depend on it.
+_READ_IF: Mapping[str, Mapping[str, Callable[[Mapping], bool]]] = MappingProxyType(
+    {
+        "get_random": {
+            "starts.number": lambda settings: settings["starts"]["design"] == "latin_hypercube",
+            "initial_state": lambda settings: settings["initial_state"] == "fitted",
+            "solver": lambda settings: settings["starts"]["regression"],
+        }
     }
 )
 
@@ -84,7 +96,8 @@ class Config:
                 + did_you_mean(stage, STAGE_KEYS)
             )
         narrow: dict = {}
-        for key in STAGE_KEYS[stage]:
+        more = [key for key, reads in _READ_IF.get(stage, {}).items() if reads(whole)]
+        for key in (*STAGE_KEYS[stage], *more):
             if not key:
                 return deepcopy(whole)
             *folders, last = key.split(".")

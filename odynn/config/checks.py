@@ -179,6 +179,7 @@ def _parameters(parameters: Mapping) -> Iterator[Finding]:
                     f"'{name}' cannot be both here and in parameters.fixed (held at {fixed[name]:g}). "
                     "Remove it from one of them.",
                 )
+    yield from _shared(parameters)
     for name, (lower, upper) in parameters["bounds"].items():
         if not lower < upper:
             yield (
@@ -237,6 +238,43 @@ def _pools(starts: Mapping, fit: Mapping) -> Iterator[Finding]:
             f"stage, below starts.pool ({pool}). Received: {fit['hopeless']:g} without. Add it, or leave "
             "hopeless out.",
         )
+
+
+def _shared(parameters: Mapping) -> Iterator[Finding]:
+    """Check groups of parameters that take one value: each in one group, none of them told apart."""
+    group_of: dict[str, str] = {}
+    for group, names in parameters["shared"].items():
+        path, leader = ("parameters", "shared", group), names[0]
+        for name in names:
+            if name in group_of:
+                yield (
+                    path,
+                    f"a parameter can be in one group. Received: '{name}' here and in "
+                    f"parameters.shared.{group_of[name]}. Join the groups, or remove it from one of them.",
+                )
+            group_of.setdefault(name, group)
+            if name in parameters["fixed"]:
+                yield (
+                    path,
+                    "the parameters of a group are fitted. Received: "
+                    f"'{name}', which parameters.fixed holds at {parameters['fixed'][name]:g}. "
+                    "Remove it from one of them.",
+                )
+        for key in _OF_FREE:
+            for name in names[1:]:
+                if name in parameters[key]:
+                    yield (
+                        path,
+                        f"the first parameter, '{leader}', says the bounds, range and scale of all. "
+                        f"Received: '{name}' in parameters.{key}. Give parameters.{key}.{leader} instead.",
+                    )
+        free = parameters["free"]
+        if free != "all" and leader not in free and set(names) & set(free):
+            yield (
+                path,
+                f"the first parameter, '{leader}', stands for all. Received: parameters.free without it. "
+                "Add it there.",
+            )
 
 
 def _loss(path: tuple, loss: Mapping | list) -> Iterator[Finding]:

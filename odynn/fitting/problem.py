@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -52,6 +53,10 @@ class Problem:
         self.names = list(parameters)
         self.transform, self.loss = Transform(parameters), loss
         self._free = [self.names.index(name) for name in self.transform.parameters]
+        leaders = {name: row.follows for name, row in parameters.items() if row.follows}
+        dynamics = replace(dynamics, leaders=leaders)
+        self._followers = [self.names.index(name) for name in leaders]
+        self._leaders = [self.names.index(name) for name in leaders.values()]
         self._kernels = Kernels(dynamics, target, loss, self.names, list(self.transform.parameters))
         self._width = block_width(target.stimulus.shape[1], starts)
         self._threads = threads
@@ -81,6 +86,7 @@ class Problem:
         """Return all parameters, [parameter, start], at points u."""
         values = base.copy()
         values[self._free] = self.transform.forward(u)
+        values[self._followers] = values[self._leaders]
         return values
 
     def points(self, values: np.ndarray) -> np.ndarray:

@@ -11,8 +11,12 @@ from scipy.special import expit, logit
 
 from odynn.data import Parameter
 
-# Starts on a bound are moved inside by this share of the range: at the bound itself dθ/du is zero.
+# A parameter this near to a bound, as a share of the range, is said to be at it.
 _MARGIN = 1e-3
+# A value on a bound (within this share of the range: clipped there, say) becomes the point a margin
+# inside, since at the bound dθ/du is zero and no fit could leave it. Any other keeps its place: a small
+# conductance in a wide linear range means what it says.
+_ON_BOUND = 1e-6
 
 
 class Transform:
@@ -43,11 +47,12 @@ class Transform:
         return values
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
-        """Return the points u [free, start] of values [free, start]."""
+        """Return the points u [free, start] of values [free, start]; those on a bound a little inside."""
         inside = np.array(values, dtype=float)
         inside[self._log] = np.log(inside[self._log])
         share = (inside - self._lower) / self._width
-        return logit(np.clip(share, _MARGIN, 1 - _MARGIN))
+        share = np.where(share < _ON_BOUND, _MARGIN, share)
+        return logit(np.where(share > 1 - _ON_BOUND, 1 - _MARGIN, share))
 
     def slope(self, u: np.ndarray) -> np.ndarray:
         """Return dθ/du, [free, start]."""

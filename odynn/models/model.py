@@ -120,7 +120,8 @@ class BioNeuron(Neuron):
 
         Such a row takes its bounds from ``_constraints_dic`` where there is an entry, or else from
         ten times below to ten times above the default (for a reversal potential or midpoint, 50 mV
-        around it), and draws its random starts from there.
+        around it), and draws its random starts from there. What is bounded by a multiple of a positive
+        default has a log scale, where its lower bound allows it.
         """
         declared = {row.name: row for row in cls.parameters}
         return {
@@ -132,7 +133,8 @@ class BioNeuron(Neuron):
 
     @classmethod
     def _row_around(cls, name: str, value: float) -> Parameter:
-        if name.startswith("E_") or name.endswith("__mdp") or value == 0:
+        shifted = name.startswith("E_") or name.endswith("__mdp") or value == 0
+        if shifted:
             lower, upper = value - 50.0, value + 50.0
         else:
             lower, upper = sorted((value / 10, value * 10))
@@ -142,7 +144,8 @@ class BioNeuron(Neuron):
             for limit, other in zip(limits, (lower, upper), strict=True)
         )
         inside = (min(max(lower, bounds[0]), value), max(min(upper, bounds[1]), value))
-        return Parameter(name, value, "1", bounds, inside, meaning="undocumented")
+        scale = "linear" if shifted or bounds[0] <= 0 else "log"
+        return Parameter(name, value, "1", bounds, inside, scale, "undocumented")
 
     @classmethod
     def get_random(cls, generator: np.random.Generator | None = None) -> dict[str, float]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from odynn.data import Parameter
 from odynn.errors import ModelError, OdynnError, did_you_mean, listed
+from odynn.models.initial import initial_rows
 from odynn.models.model import BioNeuron
 from odynn.models.registry import load_model
 
@@ -15,33 +16,42 @@ _VOLTAGES = np.linspace(-80.0, 40.0, 121)
 _COARSEST = 5.0
 
 
-def experiment_parameters(model: type[BioNeuron], changes: Mapping) -> dict[str, Parameter]:
+def experiment_parameters(
+    model: type[BioNeuron], changes: Mapping, initial_state: str = "auto"
+) -> dict[str, Parameter]:
     """Return the table with the changes that a config's ``parameters`` block makes.
 
     Args:
         model: the model class.
         changes: ``fixed`` {name: value}, ``free`` "all" or names, ``bounds`` and ``ranges``
-            {name: [lower, upper]}, all in the units of the table; ``scales`` {name: "linear" or "log"}.
+            {name: [lower, upper]}, all in the units of the table; ``scales`` {name: "linear" or "log"};
+            ``shared`` {group: names}, the first of them being the leader.
+        initial_state: "fitted" adds the initial value of every state but the voltage.
 
     Returns:
-        Every parameter of the model by name, in the order of the table; those that are not free
-        have the value they are held at as default and range.
+        Every parameter of the model by name, in the order of the table, and initial values after
+        them. Those that are held have their value as default and range; those that follow a leader
+        have its default, bounds, range and scale.
 
     Raises:
         ModelError: for a name that the model lacks, or bounds that exclude what they must hold.
     """
-    table = model.table()
     fixed, free = changes.get("fixed", {}), changes.get("free", "all")
     bounds, ranges, scales = (changes.get(key, {}) for key in ("bounds", "ranges", "scales"))
+    shared = changes.get("shared", {})
+    table = model.table()
+    if initial_state == "fitted":
+        table |= initial_rows(model, bounds)
     named = {
         "fixed": fixed,
         "bounds": bounds,
         "ranges": ranges,
         "scales": scales,
         "free": () if free == "all" else free,
+        **{f"shared.{group}": names for group, names in shared.items()},
     }
     for key, names in named.items():
-        _check_names(f"parameters.{key}", names, model)
+        _check_names(f"parameters.{key}", names, model, table)
     rows = {}
     for name, row in table.items():
         if name in bounds or name in ranges or name in scales:
@@ -63,6 +73,12 @@ def experiment_parameters(model: type[BioNeuron], changes: Mapping) -> dict[str,
         elif not row.free:
             row = row.changed(free=True)
         rows[name] = row
+    for group, (leader, *followers) in shared.items():
+        for name in followers:
+            _check_shared(f"parameters.shared.{group}", rows[leader], rows[name])
+            rows[name] = rows[leader].changed(
+                name=name, meaning=rows[name].meaning, free=False, follows=leader
+            )
     if not any(row.free for row in rows.values()):
         raise ModelError("parameters: nothing is left to fit, every parameter is fixed. Free at least one.")
     return rows
@@ -74,12 +90,35 @@ def _inside(start: tuple[float, float], lower: float, upper: float) -> tuple[flo
     return (first, last) if first <= last else (lower, upper)
 
 
-def _check_names(key: str, names, model: type[BioNeuron]) -> None:
+def _check_shared(key: str, leader: Parameter, follower: Parameter) -> None:
+    if not leader.free:
+        raise ModelError(
+            f"{key}: the first parameter of a group must be fitted, it stands for all of them. "
+            f"Received: '{leader.name}', which is held at {leader.default:g} {leader.unit}. Free it with "
+            "parameters.free, or hold each parameter of the group by itself."
+        )
+    if leader.unit != follower.unit:
+        raise ModelError(
+            f"{key}: parameters that share a value must have one unit. Received: '{leader.name}' in "
+            f"{leader.unit} and '{follower.name}' in {follower.unit}. Remove one of them."
+        )
+    lower = max(leader.bounds[0], follower.bounds[0])
+    if lower > min(leader.bounds[1], follower.bounds[1]):
+        raise ModelError(
+            f"{key}: parameters that share a value must have bounds that overlap. Received: "
+            f"'{leader.name}' within [{leader.bounds[0]:g}, {leader.bounds[1]:g}] and "
+            f"'{follower.name}' within [{follower.bounds[0]:g}, {follower.bounds[1]:g}] {leader.unit}. "
+            f"Change parameters.bounds.{leader.name}, or remove one of them from the group."
+        )
+
+
+def _check_names(key: str, names, model: type[BioNeuron], known) -> None:
     for name in names:
-        if name not in model.parameter_names:
+        if name not in known:
+            place = key if key.startswith("parameters.shared.") else f"{key}.{name}"
             raise ModelError(
-                f"{key}.{name}: {model.__name__} has no parameter '{name}'."
-                f"{did_you_mean(name, model.parameter_names)} It has: {listed(model.parameter_names, 40)}."
+                f"{place}: {model.__name__} has no parameter '{name}'."
+                f"{did_you_mean(name, known)} It has: {listed(known, 40)}."
             )
 
 
@@ -94,19 +133,21 @@ def check_experiment(settings: Mapping) -> list[str]:
     """
     try:
         model = load_model(settings["model"])
-        parameters = experiment_parameters(model, settings["parameters"])
+        parameters = experiment_parameters(model, settings["parameters"], settings["initial_state"])
     except OdynnError as error:
         return [str(error)]
     problems = []
     synthetic = settings["target"].get("synthetic")
     if synthetic and isinstance(synthetic["parameters"], Mapping):
         try:
-            _check_names("target.synthetic.parameters", synthetic["parameters"], model)
+            _check_names("target.synthetic.parameters", synthetic["parameters"], model, model.parameter_names)
         except ModelError as error:
             problems.append(str(error))
     problems += _check_profiles(model, parameters, settings["uncertainty"]["profiles"])
     problems += _check_states(model, synthetic) if synthetic else []
     problems += _check_dt(model, parameters, settings["dt"])
+    if settings["starts"]["regression"]:
+        problems += _check_regression(model, parameters, synthetic)
     return problems
 
 
@@ -114,12 +155,17 @@ def _check_profiles(
     model: type[BioNeuron], parameters: Mapping[str, Parameter], profiles: Sequence[str]
 ) -> list[str]:
     try:
-        _check_names("uncertainty.profiles", profiles, model)
+        _check_names("uncertainty.profiles", profiles, model, parameters)
     except ModelError as error:
         return [str(error)]
     return [
-        f"uncertainty.profiles.{name}: only a free parameter has a profile. Received: '{name}', which is "
-        f"held at {parameters[name].default:g} {parameters[name].unit}. Free it, or leave it out here."
+        f"uncertainty.profiles.{name}: only a free parameter has a profile. Received: '{name}', which "
+        + (
+            f"shares the value of '{parameters[name].follows}'. Name that one."
+            if parameters[name].follows
+            else f"is held at {parameters[name].default:g} {parameters[name].unit}. "
+            "Free it, or leave it out here."
+        )
         for name in profiles
         if not parameters[name].free
     ]
@@ -143,6 +189,28 @@ def _check_states(model: type[BioNeuron], synthetic: Mapping) -> list[str]:
         for state in synthetic["noise"]
         if state not in synthetic["observed"]
     ]
+
+
+def _check_regression(
+    model: type[BioNeuron], parameters: Mapping[str, Parameter], synthetic: Mapping | None
+) -> list[str]:
+    if model.membrane is None or model.step is not BioNeuron.step:
+        return [
+            "starts.regression: needs a model that declares its currents, `membrane = Membrane(...)`. "
+            f"Received: {model.__name__}, which computes its own step. Set it to false."
+        ]
+    conductances = [current.conductance for current in model.membrane.currents.values()]
+    if not any(parameters[parameters[name].follows or name].free for name in conductances):
+        return [
+            "starts.regression: finds conductances, and none is fitted. "
+            f"{model.__name__} has: {listed(dict.fromkeys(conductances))}. Free one, or set it to false."
+        ]
+    if synthetic and "V" not in synthetic["observed"]:
+        return [
+            "starts.regression: needs the voltage, and the synthetic target records "
+            f"{listed(synthetic['observed'])}. Add V to target.synthetic.observed, or set it to false."
+        ]
+    return []
 
 
 def _check_dt(model: type[BioNeuron], parameters: Mapping[str, Parameter], dt: float) -> list[str]:

@@ -80,8 +80,9 @@ class MorrisLecar(BioNeuron):
 
 # ---- The second way: write the step yourself. -------------------------------------------------------
 # Three things are enough: default_params, default_init_state and step. The parameters then have no
-# unit and no meaning, and are bounded from a tenth of to ten times their default (reversal potentials:
-# 50 mV around it) unless `_constraints_dic` says otherwise. A table as above is better.
+# unit and no meaning, and are bounded from a tenth of to ten times their default, on a log scale where
+# that is positive (reversal potentials: 50 mV around it), unless `_constraints_dic` says otherwise. A
+# table as above is better.
 
 
 class ResonantMembrane(BioNeuron):

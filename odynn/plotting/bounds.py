@@ -33,7 +33,8 @@ def parameters(
     """Draw each free parameter on an axis of its own from its lower to its upper bound.
 
     All starts are drawn, the better the stronger; a bracket holds 90 % of the starts that fit about
-    equally well (loss within 10 % of the best). Fixed parameters are listed below.
+    equally well (loss within 10 % of the best). Fixed parameters are listed below, and those that share
+    the value of another.
 
     Args:
         fit: all starts of an experiment.
@@ -81,15 +82,17 @@ def parameters(
 
 
 def _fixed_note(fit: Fit, held: dict[str, float]) -> list[str]:
-    if not held:
-        return []
     entries = []
     for name, value in held.items():
         unit = fit.parameters[name].unit
-        entries.append(
-            f"{name} = {short(value)}{'' if unit in ('', '1') else ' ' + unit}".replace(" ", "\u00a0")
-        )
-    return textwrap.wrap("Held fixed: " + ", ".join(entries), 150, break_on_hyphens=False)
+        entries.append(f"{name} = {short(value)}{'' if unit in ('', '1') else ' ' + unit}")
+    shared = [f"{row.name} = {row.follows}" for row in fit.parameters.values() if row.follows]
+    lines = []
+    for title, listed in (("Held fixed", entries), ("Shared", shared)):
+        if listed:
+            text = f"{title}: " + ", ".join(entry.replace(" ", "\u00a0") for entry in listed)
+            lines += textwrap.wrap(text, 150, break_on_hyphens=False)
+    return lines
 
 
 class _Rows:

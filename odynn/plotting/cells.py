@@ -72,7 +72,8 @@ def parameter_rows(table: pd.DataFrame, fit: Fit) -> Table:
 
 def _parameter_cell(key: str, row: Mapping) -> Cell:
     if not row["free"] and key not in ("best", "truth"):
-        return Cell("held fixed" if key == "equal" else "", mark="quiet")
+        held = "held fixed" if row["verdict"] == "fixed" else str(row["verdict"])
+        return Cell(held if key == "equal" else "", mark="quiet")
     if key == "relative_error":
         value = row[key]
         if not np.isfinite(value):

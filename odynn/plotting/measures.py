@@ -79,10 +79,10 @@ def free_parameters(fit: Fit) -> list[Parameter]:
 
 
 def fixed_values(fit: Fit) -> dict[str, float]:
-    """Return the values of the parameters that were held."""
+    """Return the values of the parameters that were held; those that follow another were not."""
     held = {}
     for row in fit.parameters.values():
-        if not row.free:
+        if not row.free and not row.follows:
             column = np.asarray(fit.values.get(row.name, ()))
             held[row.name] = float(column[0]) if column.size else row.default
     return held

@@ -18,11 +18,11 @@ def parameter_table(fit: Fit, target: Target, number: int = 5) -> pd.DataFrame:
     Returns:
         ``name``, ``unit``, ``scale``, ``lower`` and ``upper`` bound, ``start_lower`` and
         ``start_upper`` (the range random starts were drawn from), ``free``; ``best`` (the value of
-        the best start, or the fixed value), ``median_best``; ``equal_lower`` and ``equal_upper``
+        the best start, or the held value), ``median_best``; ``equal_lower`` and ``equal_upper``
         (the range that 90 % of the starts within 10 % of the best loss fill), ``spread`` (the width of
         that range as a share of the bounds, on the parameter's scale), ``verdict`` (see
-        ``measures.verdict``); ``truth`` and ``relative_error`` of the best value. What is not known
-        is not a number.
+        ``measures.verdict``; "fixed" for one that was held, "as" and a name for one that shares the value
+        of another); ``truth`` and ``relative_error`` of the best value. What is not known is not a number.
     """
     order = measures.ranking(fit)
     order = order[measures.usable(fit)[order]]
@@ -33,9 +33,9 @@ def parameter_table(fit: Fit, target: Target, number: int = 5) -> pd.DataFrame:
     rows = []
     for name, row in fit.parameters.items():
         values = np.asarray(fit.values.get(name, ()), dtype=float)
-        fitted = row.free and values.size > 0 and order.size > 0
+        fitted = bool(row.free or row.follows) and values.size > 0 and order.size > 0
         best = float(values[order[0]]) if fitted else held.get(name, np.nan)
-        width, verdict = found.get(name, (np.nan, "fixed"))
+        width, verdict = found.get(name, (np.nan, f"as {row.follows}" if row.follows else "fixed"))
         lower, upper = measures.middle(values[near]) if fitted else (np.nan, np.nan)
         true = float(truth.get(name, np.nan))
         rows.append(

@@ -5,7 +5,7 @@ in one tensor they cost a slice and a concatenation a step, which is most of the
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,7 @@ import tensorflow as tf
 from odynn.errors import ModelError, OdynnError, did_you_mean
 from odynn.models import load_model
 from odynn.models.equations import SOLVERS
+from odynn.models.initial import initial_states
 from odynn.models.model import BioNeuron
 
 
@@ -25,6 +26,7 @@ class Dynamics:
         dt: time step, ms.
         solver: for declared models; a step written by hand is its own solver.
         precision: "float32" or "float64".
+        leaders: name of each parameter that shares the value of another, to the name of that one.
 
     Raises:
         ModelError: if the solver or the precision is unknown, or dt is not above 0.
@@ -34,6 +36,7 @@ class Dynamics:
     dt: float
     solver: str = "implicit_euler"
     precision: str = "float32"
+    leaders: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         if self.solver not in SOLVERS:
@@ -76,6 +79,7 @@ class Dynamics:
             nudge: gain K, a scalar in 1/ms; 0 for the free run.
             observed: [sweep, 1] mV that the gain pulls to.
         """
+        P = self._tied(P)
         if self.declared:
             return self.model.membrane.advance(
                 state, stimulus, P, self.dt, solver=self.solver, nudge=nudge, observed=observed
@@ -105,20 +109,29 @@ class Dynamics:
         """Return the initial state.
 
         Args:
-            P: parameter name to [sweep, start].
+            P: parameter name to [sweep, start]. A state whose initial value is among them (see
+                ``odynn.models.initial``) begins there, whatever the voltage.
             voltage: [sweep, 1] mV to rest at, gates at their steady state; None for the model's
                 ``default_init_state``. A step written by hand has no known steady state: only its
                 voltage is set.
         """
+        P = self._tied(P)
         shape = next(iter(P.values())).shape
         if voltage is not None and self.declared:
             rest = self.model.membrane.steady_state(tf.broadcast_to(voltage, shape), P)
-            return tuple(tf.broadcast_to(value, shape) for value in rest)
-        start = np.atleast_1d(np.asarray(self.model.default_init_state, dtype=float))
-        state = [tf.fill(shape, tf.constant(value, self.dtype)) for value in start]
-        if voltage is not None:
-            state[self.model.V_pos] = tf.broadcast_to(voltage, shape)
+            state = [tf.broadcast_to(value, shape) for value in rest]
+        else:
+            start = np.atleast_1d(np.asarray(self.model.default_init_state, dtype=float))
+            state = [tf.fill(shape, tf.constant(value, self.dtype)) for value in start]
+            if voltage is not None:
+                state[self.model.V_pos] = tf.broadcast_to(voltage, shape)
+        for place, name in initial_states(self.model, P).items():
+            state[place] = tf.identity(P[name])
         return tuple(state)
+
+    def _tied(self, P: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
+        """Return the parameters with those that share a value as one tensor, so that derivatives add up."""
+        return {**P, **{name: P[leader] for name, leader in self.leaders.items()}}
 
 
 def experiment_dynamics(settings: Mapping) -> Dynamics:

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from odynn.errors import ModelError, listed
+from odynn.models.initial import initial_states
 from odynn.simulation.blocks import block_width, run_blocks
 from odynn.simulation.dynamics import Dynamics
 
@@ -38,7 +39,8 @@ class Simulator:
         """Simulate every parameter set under every sweep.
 
         Args:
-            values: every parameter of the model to [start], in the units of its table.
+            values: every parameter of the model to [start], in the units of its table; and initial
+                values of states (see ``odynn.models.initial``), where they were fitted.
             stimulus: [time, sweep] µA/cm².
             initial: [sweep] mV to start from, gates at their steady state; None for the model's own
                 initial state.
@@ -56,6 +58,7 @@ class Simulator:
                 f"values: must hold every parameter of {self.dynamics.model.__name__}. "
                 f"Missing: {listed(missing)}."
             )
+        names = [*names, *initial_states(self.dynamics.model, values).values()]
         columns = [_numbers(f"values['{name}']", values[name], ("start",)) for name in names]
         stimulus = _numbers("stimulus", stimulus, ("time", "sweep"))
         initial = None if initial is None else _numbers("initial", initial, ("sweep",))
@@ -68,16 +71,16 @@ class Simulator:
         initial = None if initial is None else tf.constant(initial[:, None], self.dynamics.dtype)
         width = block_width(stimulus.shape[1], columns.shape[1])
         traces = run_blocks(
-            lambda block: self._run(block, stimulus, initial), [columns], width, self._threads
+            lambda block: self._run(block, stimulus, initial, tuple(names)), [columns], width, self._threads
         )
         return dict(zip(self.dynamics.states, traces, strict=True))
 
-    def _graph(self, values, stimulus, initial):
+    def _graph(self, values, stimulus, initial, names):
         steps, sweeps, _ = stimulus.shape
         values = tf.cast(values, self.dynamics.dtype)
         P = {
             name: tf.broadcast_to(values[place], [sweeps, values.shape[1]])
-            for place, name in enumerate(self.dynamics.model.parameter_names)
+            for place, name in enumerate(names)
         }
         state = self.dynamics.initial(P, initial)
         kept = tuple(tf.TensorArray(x.dtype, size=steps, element_shape=x.shape) for x in state)

@@ -6,10 +6,18 @@ import numpy as np
 
 from odynn.data import Target, split_sweeps
 from odynn.models import load_model
+from odynn.models.initial import initial_name
 from odynn.stimuli import stimulus, time_grid
 
 
-def synthetic_target(name: str, settings: Mapping, dt: float, solver: str, steady_state: bool) -> Target:
+def synthetic_target(
+    name: str,
+    settings: Mapping,
+    dt: float,
+    solver: str,
+    steady_state: bool,
+    fitted: bool = False,
+) -> Target:
     """Simulate a ground truth.
 
     Args:
@@ -18,6 +26,7 @@ def synthetic_target(name: str, settings: Mapping, dt: float, solver: str, stead
         dt: time step, ms.
         solver: of a declared model.
         steady_state: whether gates start at their steady state for the model's initial voltage.
+        fitted: whether the truth tells the initial states too.
 
     Returns:
         The target, with its truth and its noise. Computed in float64 by the numpy path.
@@ -36,6 +45,11 @@ def synthetic_target(name: str, settings: Mapping, dt: float, solver: str, stead
             neuron._init_state = np.array(
                 [float(x) for x in model.membrane.steady_state(np.float64(start), truth)]
             )
+    units = {parameter: row.unit for parameter, row in model.table().items()}
+    if fitted:
+        start = dict(zip(model.states, np.atleast_1d(neuron._init_state), strict=True))
+        truth |= {initial_name(state): float(value) for state, value in start.items() if state != "V"}
+        units |= {initial_name(state): model.state_unit(state) for state in start if state != "V"}
     states = neuron.calculate(stimuli)
     observed = {state: states[:, model.states.index(state)] for state in settings["observed"]}
     # One stream of noise a state, so that the noise of one does not depend on that of another.
@@ -49,8 +63,7 @@ def synthetic_target(name: str, settings: Mapping, dt: float, solver: str, stead
         time=time_grid(settings["duration"], dt),
         stimulus=stimuli,
         observed=observed,
-        units={state: model.state_unit(state) for state in observed}
-        | {parameter: row.unit for parameter, row in model.table().items()},
+        units={state: model.state_unit(state) for state in observed} | units,
         sweeps=numbers,
         train=np.isin(numbers, train),
         initial=initial,

@@ -281,6 +281,7 @@ def attributes_of(row: Parameter) -> dict:
         "scale": row.scale,
         "default": float(row.default),
         "free": np.int8(row.free),
+        **({"follows": row.follows} if row.follows else {}),
     }
 
 
@@ -295,4 +296,5 @@ def row_of(name: str, attributes: Mapping) -> Parameter:
         scale=attributes["scale"],
         meaning=attributes["long_name"].removeprefix(name).removeprefix(": "),
         free=bool(attributes["free"]),
+        follows=attributes.get("follows", ""),
     )

@@ -146,12 +146,15 @@ def test_every_default_is_valid_where_it_stands():
 
 
 def test_choices_are_those_that_the_code_has():
+    from odynn.fitting.starts import DESIGNS
     from odynn.models.equations import SOLVERS
     from odynn.recordings import FORMATS
     from odynn.recordings.selection import RESAMPLE
 
     defined = RAW["$defs"]
     assert tuple(defined["experiment"]["properties"]["solver"]["enum"]) == tuple(SOLVERS)
+    starts = defined["experiment"]["properties"]["starts"]["properties"]
+    assert tuple(starts["design"]["enum"]) == DESIGNS
     assert set(defined["format"]["enum"]) == {"auto", *FORMATS}
     assert set(defined["recording"]["properties"]["resample"]["enum"]) == set(RESAMPLE)
 

@@ -50,8 +50,16 @@ FULL = {
         "bounds": {"C_m": [0.5, 10]},
         "ranges": {"C_m": [1, 5]},
         "scales": {"C_m": "linear"},
+        "shared": {"slow": ["g_L", "g_Ca"]},
     },
-    "starts": {"number": 10, "seed": 2, "shard_size": 8, "pool": 4},
+    "starts": {
+        "number": 10,
+        "seed": 2,
+        "design": "sobol",
+        "regression": True,
+        "shard_size": 8,
+        "pool": 4,
+    },
     "loss": {"V": 1, "Ca": 0.5},
     "fit": {
         "hopeless": 0.5,
@@ -307,7 +315,7 @@ def test_every_value_of_a_wrong_kind_is_refused_where_it_stands(folder, target):
 
 
 def test_every_number_given_as_text_is_told_how_to_be_written(folder):
-    numbers = [path for path, value in leaves(FULL) if isinstance(value, int | float)]
+    numbers = [path for path, value in leaves(FULL) if type(value) in (int, float)]
     assert len(numbers) > 30
     for path in numbers:
         message = refusal(changed(FULL, path, "2e1"), folder)
@@ -338,8 +346,15 @@ def test_defaults_are_filled_in(folder):
                 "seed": 0,
             }
         },
-        "parameters": {"fixed": {}, "free": "all", "bounds": {}, "ranges": {}, "scales": {}},
-        "starts": {"number": 64, "seed": 1, "shard_size": 32, "pool": 1},
+        "parameters": {"fixed": {}, "free": "all", "bounds": {}, "ranges": {}, "scales": {}, "shared": {}},
+        "starts": {
+            "number": 64,
+            "seed": 1,
+            "design": "random",
+            "regression": False,
+            "shard_size": 32,
+            "pool": 1,
+        },
         "loss": {"V": 1.0},
         "fit": {"stages": "default", "hopeless": None},
         "best": {"number": 5},
@@ -417,7 +432,7 @@ def test_equal_settings_are_equal_as_text_however_they_are_written(folder):
             return OrderedDict((key, turned(item)) for key, item in reversed(value.items()))
         if isinstance(value, list):
             return [turned(item) for item in value]
-        return float(value) if isinstance(value, int) else value
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     original = copy.deepcopy(FULL)
     texts = [json.dumps(check(settings, folder).experiments["x"]) for settings in (FULL, turned(FULL))]
@@ -469,8 +484,9 @@ class TestDefaults:
             },
         }
         a, b = check(raw, folder).experiments.values()
-        assert a["starts"] == {"number": 8, "seed": 5, "shard_size": 32, "pool": 1}
-        assert b["starts"] == {"number": 8, "seed": 6, "shard_size": 32, "pool": 1}
+        others = {"shard_size": 32, "design": "random", "regression": False, "pool": 1}
+        assert a["starts"] == {"number": 8, "seed": 5, **others}
+        assert b["starts"] == {"number": 8, "seed": 6, **others}
         assert b["parameters"]["bounds"] == {"C": [3, 4], "g": [0, 1]}
         assert [stage["method"] for stage in b["fit"]["stages"]] == ["levenberg_marquardt"]
         assert b["target"]["synthetic"]["noise"] == {"V": 2}
@@ -507,7 +523,14 @@ class TestSettings:
         complete = check(FULL, folder)
         expected = {
             "make_target": {"model", "solver", "dt", "initial_state", "target"},
-            "get_random": {"model", "parameters", "starts.seed"},
+            "get_random": {
+                "model",
+                "parameters",
+                "starts.seed",
+                "starts.design",
+                "starts.regression",
+                "solver",  # of the regression
+            },
             "simulate_starts": {"model", "solver", "dt", "precision", "loss", "parameters", "starts.seed"},
             "fit": {
                 "model",
@@ -557,6 +580,23 @@ class TestSettings:
         assert before.experiments != after.experiments
         for stage in ("make_target", "simulate_starts", "fit"):
             assert before.settings("x", stage) == after.settings("x", stage)
+
+    @pytest.mark.parametrize(
+        ("changes", "more"),
+        [
+            ({}, set()),
+            ({"initial_state": "steady_state"}, set()),
+            ({"initial_state": "fitted"}, {"initial_state"}),
+            ({"starts": {"design": "sobol"}}, set()),
+            ({"starts": {"design": "latin_hypercube"}}, {"starts.number"}),
+            ({"starts": {"regression": True}}, {"solver"}),
+        ],
+    )
+    def test_starts_are_drawn_anew_only_where_they_depend_on_a_key(self, folder, changes, more):
+        settings = check(minimal(**changes), folder).settings("x", "get_random")
+        found = {f"starts.{key}" for key in settings.pop("starts")} | set(settings)
+        always = {"model", "parameters", "starts.seed", "starts.design", "starts.regression"}
+        assert found == always | more
 
     def test_unknown_names_are_refused(self, folder):
         complete = check(minimal(), folder)

@@ -1,5 +1,7 @@
 """The optimisers on problems whose answers are known, the space they move in, and the order of stages."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from odynn.fitting.evaluation import experiment_problem, fitted_starts, simulate
 from odynn.fitting.losses import make_loss
 from odynn.fitting.result import StageResult
 from odynn.fitting.schedules import default_loss, default_stages
-from odynn.fitting.starts import draw_starts
+from odynn.fitting.starts import DESIGNS, draw_starts
 from odynn.fitting.transforms import Transform
 from odynn.models import experiment_parameters, load_model
 from odynn.models.model import BioNeuron
@@ -59,6 +61,14 @@ class TestTransform:
         assert np.isfinite(u).all()
         assert (transform.slope(u) > 0).all()
         np.testing.assert_allclose(transform.forward(u)[0], [-3.0, 7.0], atol=0.02)
+
+    def test_a_small_value_in_a_wide_linear_range_keeps_its_meaning(self):
+        transform = Transform({"g": Parameter("g", 0.005, "mS/cm²", (1e-5, 10.0))})
+        values = np.array([[0.005, 2e-5, 9.9999, 3e-4]])
+        np.testing.assert_allclose(transform.forward(transform.inverse(values)), values, rtol=1e-9)
+        # At the bound itself there is no slope: that start is moved to where a fit can take it from.
+        moved = transform.forward(transform.inverse(np.array([[1e-5, 10.0]])))
+        np.testing.assert_allclose(moved, [[0.01, 9.99]], rtol=2e-3)
 
     def test_the_slope_is_the_derivative(self):
         transform = Transform(ROWS)
@@ -554,6 +564,20 @@ class TestStages:
             np.testing.assert_array_equal(getattr(result, name), getattr(whole, name), err_msg=name)
 
 
+LEAKY = load_model("leaky")
+
+
+def original():
+    """Return a model as the original library has them, with random numbers of its own."""
+    return load_model(f"{Path(__file__).parents[1] / 'contract' / 'user_models.py'}:Original")
+
+
+def share(row, values):
+    """Return where values lie in the range of starts, 0 to 1, on the parameter's scale."""
+    lower, upper = np.log(row.start) if row.scale == "log" else row.start
+    return ((np.log(values) if row.scale == "log" else values) - lower) / (upper - lower)
+
+
 class TestStarts:
     def test_each_start_has_its_own_stream(self):
         model = load_model("celegans")
@@ -581,6 +605,113 @@ class TestStarts:
         for name, row in rows.items():
             assert (values[name] >= row.bounds[0]).all(), name
             assert (values[name] <= row.bounds[1]).all(), name
+
+    @pytest.mark.parametrize("design", DESIGNS)
+    @pytest.mark.parametrize("name", ["celegans", "original"])
+    def test_every_design_draws_a_start_by_its_number(self, design, name):
+        model = original() if name == "original" else load_model(name)
+        rows = experiment_parameters(model, {"ranges": {"C_m": [1.0, 2.0]}, "fixed": {"E_L": -50.0}})
+        every = draw_starts(model, rows, range(40), 7, design, 40)
+        for ids in ([0], [1], [39, 0, 5], range(16, 40), [1, 2]):
+            some = draw_starts(model, rows, ids, 7, design, 40)
+            assert some.ids.tolist() == list(ids)
+            for key in rows:
+                np.testing.assert_array_equal(some.values[key], every.values[key][list(ids)])
+        other = draw_starts(model, rows, range(40), 8, design, 40)
+        for key, row in rows.items():
+            values = every.values[key]
+            assert (values >= row.bounds[0]).all() and (values <= row.bounds[1]).all()
+            if row.free:
+                assert len(set(values)) == 40
+                assert not np.array_equal(values, other.values[key])
+            else:
+                assert set(values) == {row.default}
+        assert (every.values["C_m"] >= 1.0).all() and (every.values["C_m"] <= 2.0).all()
+
+    @pytest.mark.parametrize("design", ["sobol", "uniform", "random"])
+    def test_more_starts_leave_the_first_ones(self, design):
+        model = load_model("celegans")
+        few = draw_starts(model, model.table(), range(10), 3, design, 10)
+        more = draw_starts(model, model.table(), range(10), 3, design, 500)
+        for name in few.values:
+            np.testing.assert_array_equal(few.values[name], more.values[name])
+
+    def test_a_latin_hypercube_has_a_start_in_every_slice_of_every_range(self):
+        model = load_model("pospischil")
+        rows = experiment_parameters(model, {"fixed": {"E_K": -90.0}})
+        parts = [
+            draw_starts(model, rows, ids, 5, "latin_hypercube", 50) for ids in (range(20), range(20, 50))
+        ]
+        scales = set()
+        for name, row in rows.items():
+            if row.free:
+                scales.add(row.scale)
+                values = np.concatenate([part.values[name] for part in parts])
+                slices = sorted(np.floor(50 * share(row, values)).astype(int))
+                assert slices == list(range(50)), name
+        assert scales == {"linear", "log"}
+        other = draw_starts(model, rows, range(20), 5, "latin_hypercube", 51)
+        assert not np.array_equal(other.values["g_Na"], parts[0].values["g_Na"])
+
+    def test_a_sobol_sequence_fills_each_half_quarter_and_eighth_equally(self):
+        model = load_model("pospischil")
+        rows = model.table()
+        values = draw_starts(model, rows, range(8, 16), 5, "sobol").values
+        pairs = 0
+        for name, row in rows.items():
+            # Of any 8 points that follow each other from a multiple of 8, one is in every eighth.
+            assert sorted(np.floor(8 * share(row, values[name])).astype(int)) == list(range(8)), name
+            pairs += 1
+        assert pairs == 10
+
+    @pytest.mark.parametrize("design", ["sobol", "latin_hypercube", "uniform"])
+    def test_only_random_starts_ask_the_model(self, design):
+        class Silent(LEAKY):
+            @staticmethod
+            def get_random():
+                raise AssertionError("asked")
+
+        drawn = draw_starts(Silent, Silent.table(), range(4), 1, design, 4)
+        assert (drawn.values["g_L"] > 0).all()
+        with pytest.raises(AssertionError, match="asked"):
+            draw_starts(Silent, Silent.table(), range(4), 1)
+
+    @pytest.mark.parametrize("design", DESIGNS)
+    def test_a_group_has_one_value(self, design):
+        model = load_model("celegans")
+        shared = {"tau": ["p__tau", "q__tau", "n__tau"]}
+        rows = experiment_parameters(model, {"shared": shared, "ranges": {"p__tau": [2.0, 9.0]}})
+        values = draw_starts(model, rows, range(12), 1, design, 12).values
+        np.testing.assert_array_equal(values["q__tau"], values["p__tau"])
+        np.testing.assert_array_equal(values["n__tau"], values["p__tau"])
+        assert len(set(values["p__tau"])) == 12
+        assert (values["n__tau"] >= 2.0).all() and (values["n__tau"] <= 9.0).all()
+
+    def test_initial_values_are_those_of_the_neuron_at_rest(self):
+        model = load_model("celegans")
+        changes = {
+            "ranges": {"q__initial": [0.3, 0.4]},
+            "fixed": {"f__initial": 0.25},
+            "shared": {"x": ["p__initial", "e__initial"]},
+        }
+        rows = experiment_parameters(model, changes, "fitted")
+        values = draw_starts(model, rows, range(6), 1).values
+        usual = draw_starts(model, model.table(), range(6), 1).values
+        for name, column in usual.items():
+            np.testing.assert_array_equal(values[name], column)
+        for place in range(6):
+            P = {name: np.float64(column[place]) for name, column in usual.items()}
+            V = np.float64(-60.0)
+            for gate in "pn":
+                steady = 1 / (1 + np.exp((P[f"{gate}__mdp"] - V) / P[f"{gate}__scale"]))
+                assert values[f"{gate}__initial"][place] == pytest.approx(steady, rel=1e-9)
+            rest = model.membrane.steady_state(V, P)[-1]
+            highest = rows["Ca__initial"].bounds[1]
+            assert values["Ca__initial"][place] == pytest.approx(min(rest, highest), rel=1e-9)
+        assert (values["q__initial"] >= 0.3).all() and (values["q__initial"] <= 0.4).all()
+        assert len(set(values["q__initial"])) == 6
+        assert set(values["f__initial"]) == {0.25}
+        np.testing.assert_array_equal(values["e__initial"], values["p__initial"])
 
     def test_wrong_keys_are_refused(self):
         class Forgetful(BioNeuron):

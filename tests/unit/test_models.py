@@ -1,8 +1,11 @@
 """Finding a model, changing its table by a config, and what is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import odynn.models
 from odynn.data import Parameter
 from odynn.errors import ModelError
 from odynn.models import MODEL_PATHS, check_experiment, experiment_parameters, load_model
@@ -224,6 +227,65 @@ class TestTableOfAnExperiment:
         with pytest.raises(ModelError, match=message):
             experiment_parameters(model, changes)
 
+    def test_a_group_takes_the_row_of_its_first(self, model):
+        changes = {"shared": {"slow": ["p__tau", "q__tau"]}, "bounds": {"p__tau": [5, 50]}}
+        rows = experiment_parameters(model, changes)
+        leader, follower = rows["p__tau"], rows["q__tau"]
+        assert leader.free and not leader.follows
+        assert not follower.free and follower.follows == "p__tau"
+        assert (follower.bounds, follower.start, follower.scale) == (
+            leader.bounds,
+            leader.start,
+            leader.scale,
+        )
+        assert follower.name == "q__tau" and "q" in follower.meaning
+        assert sum(row.free for row in rows.values()) == 27
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            (
+                {"shared": {"a": ["p__tau", "q__taau"]}},
+                r"^parameters\.shared\.a: .*no parameter 'q__taau'.*Did",
+            ),
+            ({"shared": {"a": ["g_L", "p__tau"]}}, r"shared\.a: .*one unit.*'g_L' in mS/cm².*'p__tau' in ms"),
+            (
+                {"shared": {"a": ["g_L", "g_Ca"]}, "fixed": {"g_L": 0.1}},
+                r"shared\.a: the first.*held at 0\.1",
+            ),
+            ({"shared": {"a": ["g_L", "g_Ca"]}, "free": ["C_m"]}, r"shared\.a: the first.*'g_L'"),
+            (
+                {"shared": {"a": ["p__scale", "q__scale"]}},
+                r"shared\.a: .*bounds that overlap.*\[1, 200\].*\[-200, -1\] mV",
+            ),
+        ],
+    )
+    def test_groups_that_cannot_be(self, model, changes, message):
+        with pytest.raises(ModelError, match=message):
+            experiment_parameters(model, changes)
+
+    def test_initial_values_are_rows_of_their_own(self, model):
+        rows = experiment_parameters(model, {"bounds": {"p__initial": [0.0, 0.5]}}, "fitted")
+        assert list(rows)[28:] == [f"{state}__initial" for state in "pqnef"] + ["Ca__initial"]
+        assert rows["q__initial"].bounds == (0.0, 1.0)
+        assert rows["q__initial"].default == 0.95
+        assert rows["p__initial"].bounds == (0.0, 0.5)
+        assert rows["Ca__initial"].unit == rows["h__mdp"].unit
+        # Ten times the calcium that the default neuron has at its best voltage, found here on a grid.
+        V = np.linspace(-80, 40, 121)
+        defaults = {name: np.float64(value) for name, value in model.default_params.items()}
+        highest = model.membrane.steady_state(V, defaults)[-1].max()
+        assert rows["Ca__initial"].bounds == (0.0, pytest.approx(10 * highest))
+        assert all(row.free for row in rows.values())
+        assert list(experiment_parameters(model, {}, "steady_state")) == model.parameter_names
+
+    def test_a_state_that_nobody_declares_needs_bounds(self):
+        own = load_model(f"{Path(odynn.models.__file__).with_name('template.py')}:ResonantMembrane")
+        with pytest.raises(ModelError, match=r"state 'x1'.*parameters\.bounds\.x1__initial: \[lower"):
+            experiment_parameters(own, {}, "fitted")
+        rows = experiment_parameters(own, {"bounds": {"x1__initial": [-30, 30]}}, "fitted")
+        assert rows["x1__initial"].bounds == (-30.0, 30.0)
+
     def test_a_value_outside_old_bounds_inside_new_ones(self, model):
         rows = experiment_parameters(model, {"fixed": {"C_m": 1000}, "bounds": {"C_m": [1, 2000]}})
         assert rows["C_m"].default == 1000.0
@@ -235,7 +297,9 @@ class TestCheckOfAnExperiment:
         return {
             "model": "celegans",
             "dt": 1.0,
+            "initial_state": "auto",
             "parameters": {},
+            "starts": {"regression": False},
             "uncertainty": {"profiles": []},
             "target": {"synthetic": {**synthetic, **changes.pop("synthetic", {})}},
             **changes,
@@ -268,6 +332,25 @@ class TestCheckOfAnExperiment:
         found = check_experiment(self.settings(**changes))
         assert len(found) == 1
         assert found[0].startswith(beginning)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"model": "resonant"}, "starts.regression: needs a model that declares its currents"),
+            ({"parameters": {"free": ["C_m"]}}, "starts.regression: finds conductances, and none is fitted"),
+            (
+                {"synthetic": {"observed": ["Ca"]}},
+                "starts.regression: needs the voltage, and the synthetic target records Ca",
+            ),
+        ],
+    )
+    def test_what_a_regression_needs(self, changes, message):
+        if changes.get("model"):
+            template = Path(odynn.models.__file__).with_name("template.py")
+            changes = {"model": f"{template}:ResonantMembrane"}
+        assert check_experiment(self.settings(**changes)) == []
+        (found,) = check_experiment(self.settings(**changes, starts={"regression": True}))
+        assert found.startswith(message)
 
     def test_several_problems_at_once(self):
         found = check_experiment(self.settings(dt=1e4, synthetic={"noise": {"W": 1.0}}))

@@ -245,7 +245,7 @@ SETTINGS = {
     "initial_state": "auto",
     "loss": {"V": 1.0},
     "parameters": {"fixed": {}, "free": "all", "bounds": {}, "ranges": {}, "scales": {}},
-    "starts": {"seed": 1, "pool": 4},
+    "starts": {"seed": 1, "design": "random", "regression": False, "pool": 4},
     "fit": {"stages": [{"method": "cma_es", "keep": 2, "iterations": 4}], "hopeless": None},
     "target": {
         "synthetic": {

@@ -258,6 +258,15 @@ def test_the_order_of_the_parameter_table_is_kept(tmp_path):
     assert list(found.parameters) == list(found.values) == ["g_K", "C_m", "E_Ca", "a b.c"]
 
 
+def test_who_shares_whose_value_comes_back(tmp_path):
+    starts = make("starts")
+    follower = starts.parameters["C_m"].changed(free=False, follows="g_K")
+    changed = replace(starts, parameters={**starts.parameters, "C_m": follower})
+    found = read("starts", write("starts", tmp_path / "starts.h5", changed))
+    assert found.parameters == changed.parameters
+    assert {row.follows for row in found.parameters.values()} == {"", "g_K"}
+
+
 def test_the_stamp_comes_back_for_every_kind(tmp_path):
     for name in NAMES:
         found = storage.read_stamp(write(name, tmp_path / f"{name}.h5", make(name)))

@@ -141,6 +141,22 @@ def test_a_changed_setting_runs_what_reads_it(finished, change, jobs):
     assert finished.planned() == jobs
 
 
+def test_starts_that_depend_on_their_number_and_on_the_target(fresh):
+    shards = [f"results/tiny/starts/{shard}.h5" for shard in ("000000-000001", "000002-000003")]
+    fresh.change(starts={"design": "latin_hypercube", "regression": True})
+    assert fresh.planned(*shards) == {"make_target": 1, "get_random": 2}
+    code, text = fresh.run(*shards)
+    assert code == 0, text
+    assert fresh.planned(*shards) == {}
+    fresh.change(starts={"number": 6})
+    assert fresh.planned(shards[0]) == {"get_random": 1}
+    fresh.change(starts={"number": 4}, dt=0.5)
+    assert fresh.planned(*shards) == {"make_target": 1, "get_random": 2}
+    # Starts that are only drawn need neither.
+    fresh.change(starts={"design": "sobol", "regression": False})
+    assert fresh.planned(shards[0]) == {"get_random": 1}
+
+
 def test_several_changes_at_once_miss_nothing(finished):
     finished.change(starts={"number": 6}, parameters={"fixed": {"E_L": -61}})
     assert finished.planned() == {**dict.fromkeys(SHARDED, 3), **AFTER_A_FIT}

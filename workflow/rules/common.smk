@@ -69,6 +69,12 @@ def recording(wildcards):
     return [storage(file, keep_local=True) if "://" in file else file for file in files]
 
 
+def regressed(wildcards):
+    """Return the target of an experiment whose starts are regressed on it; none where they are only drawn."""
+    starts = SETTINGS.experiments[wildcards.experiment]["starts"]
+    return expand("<results>/{experiment}/target.h5", **wildcards)[0] if starts["regression"] else []
+
+
 def fits(wildcards):
     """Return the fitted shards of an experiment."""
     return expand(

@@ -2,6 +2,8 @@
 # that was made from the old ones is out of date. (One file of all starts, `ancient` for its readers, is not the same:
 # when it is made anew, Snakemake 9.27 passes over the new shards until the next call.)
 rule get_random:
+    input:
+        target=regressed,
     output:
         "<results>/{experiment}/starts/{shard}.h5",
     log:

@@ -7,4 +7,5 @@ with stages.job(snakemake.log[0]):
         settings=snakemake.params.settings,
         shard=snakemake.wildcards.shard,
         output=snakemake.output[0],
+        target=snakemake.input.get("target"),
     )
