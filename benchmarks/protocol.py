@@ -42,14 +42,14 @@ def runs(path: str, seeds: Sequence[int], **changes) -> Iterator[Outcome]:
     Args:
         path: of the config, from the folder ``config``.
         seeds: replace those of the starts and of the noise.
-        changes: sections of the experiment with the keys that replace its own.
+        changes: sections of the experiment with the keys that replace its own; the loss as a whole.
     """
     checked = config.load(CONFIGS / path)
     ((_, settings),) = checked.experiments.items()
     for seed in seeds:
         changed = copy.deepcopy(settings)
         for section, keys in changes.items():
-            changed[section].update(keys)
+            changed[section] = keys if section == "loss" else changed[section] | keys
         changed["starts"]["seed"] = seed
         if "synthetic" in changed["target"]:
             changed["target"]["synthetic"]["seed"] = seed
