@@ -84,11 +84,11 @@ class Workflow:
         options = {"stdin": none, "stdout": none, "stderr": none, **options}
         return subprocess.Popen(command, cwd=self.folder, env=environment, start_new_session=True, **options)
 
-    def run(self, *arguments):
+    def run(self, *arguments, timeout=300):
         """Run Snakemake; return its exit code and all that it wrote."""
         with self.start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             try:
-                text, _ = process.communicate(timeout=300)
+                text, _ = process.communicate(timeout=timeout)
             finally:
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
@@ -132,6 +132,12 @@ def lay_out(folder):
     workflow = Workflow(folder)
     workflow.config = CONFIG
     return workflow
+
+
+@pytest.fixture(scope="session")
+def layout():
+    """Give ``lay_out``."""
+    return lay_out
 
 
 @pytest.fixture
