@@ -197,8 +197,10 @@ def test_the_registry_of_the_original_library():
         "HodgHuxSimple",
         "HodgkinHuxley",
         "Pospischil",
+        "CorticalNeuron",
     ]
-    assert cfg_model.models_name == ["celegans", "leaky", "hodghuxsimple", "hodgkinhuxley", "pospischil"]
+    names = ["celegans", "leaky", "hodghuxsimple", "hodgkinhuxley", "pospischil", "cortical"]
+    assert cfg_model.models_name == names
     assert cfg_model.NEURON_MODEL is cfg_model.models[0]
     for model in cfg_model.models:
         assert model().num == 1  # no argument at all

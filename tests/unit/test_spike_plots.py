@@ -10,6 +10,7 @@ from matplotlib.text import Text
 
 from odynn import plotting, stages, storage
 from odynn.analysis.scores import score_traces, score_units
+from odynn.analysis.uncertainty import estimated_uncertainty
 from odynn.data import Best, Cause, Fit, Parameter, Status, Target
 from odynn.plotting.appearance import BEST
 from odynn.plotting.cells import feature_rows, score_rows
@@ -240,14 +241,18 @@ def test_the_report_has_a_section_on_spikes(tmp_path):
 
 def test_the_figure_of_spikes_is_there_only_while_there_are_spikes(tmp_path):
     target, fit, best = make(LATE)
-    for name, container in (("target", target), ("fit", fit), ("best", best)):
+    run = {"model": "pospischil", "solver": "implicit_euler", "dt": target.dt, "loss": {"V": 1.0}}
+    diverged = replace(fit, status=np.full_like(fit.status, Status.DIVERGED))
+    asked = {"number": 1, "profiles": [], "points": 5, "width": 3.0}
+    known = estimated_uncertainty({**run, "uncertainty": asked}, target, diverged)
+    for name, container in (("target", target), ("fit", fit), ("best", best), ("uncertainty", known)):
         getattr(storage, f"write_{name}")(tmp_path / f"{name}.h5", container)
     settings = {
         "best": {"number": 1},
         "loss": {"V": 1.0},
         "plot": {"dpi": 20, "color_map": "viridis", "target_color": "black"},
     }
-    paths = [tmp_path / f"{name}.h5" for name in ("target", "fit", "best")]
+    paths = [tmp_path / f"{name}.h5" for name in ("target", "fit", "best", "uncertainty")]
     stages.plot_results(settings, *paths, tmp_path / "figures", tmp_path / "tables")
     assert (tmp_path / "figures" / "spikes.png").exists()
     assert "gamma" in (tmp_path / "tables" / "scores.csv").read_text("utf-8").split("\n")[0]

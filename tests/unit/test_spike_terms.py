@@ -131,7 +131,8 @@ def test_features_that_are_not_known_or_not_there(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["spike_times", "spike_count", "spike_features"])
 def test_options_and_defaults_are_those_of_the_schema(kind):
-    branches = experiment_schema()["properties"]["loss"]["anyOf"][1]["items"]["allOf"]
+    forms = experiment_schema()["properties"]["loss"]["anyOf"]
+    (branches,) = (form["items"]["allOf"] for form in forms if "items" in form)
     (entry,) = (one["then"] for one in branches if one["if"]["properties"]["kind"].get("const") == kind)
     options = {name: node for name, node in entry["properties"].items() if name not in ("kind", "weight")}
     known = {field.name: field.default for field in fields(KINDS[kind]) if field.init}
