@@ -51,12 +51,8 @@ def main(seeds: list[int]) -> None:
         changes = {"loss": loss, "starts": {"number": 16}, "fit": {"stages": stages}}
         for run in runs("experiments/171116sh.yaml", seeds, **changes):
             rows.append([way, str(run.seed), *score(run)[0]])
-    show(
-        "171116sh, held-out sweeps, the start with the lowest training loss",
-        ["way", *HEADINGS],
-        rows,
-        ["", *REACH],
-    )
+    title = "171116sh, held-out sweeps, the start with the lowest training loss"
+    show(title, ["way", *HEADINGS], rows, REACH)
 
 
 if __name__ == "__main__":
