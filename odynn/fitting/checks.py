@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping
 
 from odynn.errors import OdynnError, did_you_mean, listed
-from odynn.fitting.losses.combination import entries_of
+from odynn.fitting.losses.combination import entries_of, make_loss
 from odynn.fitting.losses.registry import make_term
 from odynn.fitting.losses.terms import SweepTerm
 from odynn.fitting.schedules import default_loss, default_stages
 from odynn.models import load_model
+from odynn.models.clamp import clamped
 from odynn.models.model import BioNeuron
 
 # Methods that go by derivatives, which a term that is computed per sweep does not have.
@@ -35,7 +36,11 @@ def check_losses(settings: Mapping) -> list[str]:
         One message a problem, each beginning with the key; empty if all is well.
     """
     model, problems = load_model(settings["model"]), []
+    synthetic = settings["target"].get("synthetic")
+    if synthetic and "I" in synthetic["observed"]:
+        model = clamped(model)
     per_sweep: dict[str, list[str]] = {}
+    in_voltage_clamp: set[str] = set()
     losses = {"loss": settings["loss"]}
     stages = settings["fit"]["stages"]
     if stages == "default":
@@ -65,7 +70,10 @@ def check_losses(settings: Mapping) -> list[str]:
                 if isinstance(loss, Mapping)
                 else f"{key}[{place}].{'state' if 'state' in entry else 'kind'}"
             )
-            problems += _check_states(here, term.states, model, settings["target"].get("synthetic"))
+            in_clamp = "I" in term.states and not synthetic  # only the recording tells
+            problems += _check_states(here, term.states, clamped(model) if in_clamp else model, synthetic)
+            if "I" in term.states:
+                in_voltage_clamp.add(key)
             if isinstance(term, SweepTerm):
                 per_sweep[key].append(entry["kind"])
     for number, stage in enumerate(stages):
@@ -76,7 +84,17 @@ def check_losses(settings: Mapping) -> list[str]:
                 f"(a number for a whole sweep). Received: stage {number} of fit.stages minimises it. "
                 "Give the stage a loss of other terms, or a method that needs no derivatives."
             )
+        if key in in_voltage_clamp and stage.get("nudge", 0.0) > 0:
+            problems.append(
+                f"fit.stages[{number}].nudge: pulls the voltage to its recording, and in voltage clamp the "
+                f"voltage is prescribed. Received: {stage['nudge']:g} per ms. Write nudge: 0."
+            )
     return problems
+
+
+def fitted_states(settings: Mapping) -> list[str]:
+    """Return the states that the loss of an experiment needs; its settings are sound."""
+    return list(make_loss(settings["loss"]).states)
 
 
 def _check_states(
