@@ -9,7 +9,7 @@ from odynn.fitting.losses.terms import SweepTerm
 from odynn.fitting.schedules import default_loss, default_stages
 from odynn.models import load_model
 from odynn.models.clamp import clamped
-from odynn.models.model import BioNeuron
+from odynn.models.model import DENSITY, BioNeuron
 
 # Methods that go by derivatives, which a term that is computed per sweep does not have.
 _BY_DERIVATIVES = ("levenberg_marquardt", "adam")
@@ -23,6 +23,10 @@ def chosen_loss(settings: Mapping) -> dict | list[dict]:
     """
     if settings["loss"] != "default":
         return settings["loss"]
+    synthetic = settings["target"].get("synthetic")
+    whole_cell = load_model(settings["model"]).current_unit != DENSITY  # for voltage clamp alone
+    if whole_cell or (synthetic and "I" in synthetic["observed"]):
+        return {"I": 1.0}
     return default_loss(load_model(settings["model"]).spiking, "file" in settings["target"])
 
 
@@ -37,7 +41,7 @@ def check_losses(settings: Mapping) -> list[str]:
     """
     model, problems = load_model(settings["model"]), []
     synthetic = settings["target"].get("synthetic")
-    if synthetic and "I" in synthetic["observed"]:
+    if _weighs_current(settings):
         model = clamped(model)
     per_sweep: dict[str, list[str]] = {}
     in_voltage_clamp: set[str] = set()
@@ -70,8 +74,7 @@ def check_losses(settings: Mapping) -> list[str]:
                 if isinstance(loss, Mapping)
                 else f"{key}[{place}].{'state' if 'state' in entry else 'kind'}"
             )
-            in_clamp = "I" in term.states and not synthetic  # only the recording tells
-            problems += _check_states(here, term.states, clamped(model) if in_clamp else model, synthetic)
+            problems += _check_states(here, term.states, model, synthetic)
             if "I" in term.states:
                 in_voltage_clamp.add(key)
             if isinstance(term, SweepTerm):
@@ -90,6 +93,13 @@ def check_losses(settings: Mapping) -> list[str]:
                 f"voltage is prescribed. Received: {stage['nudge']:g} per ms. Write nudge: 0."
             )
     return problems
+
+
+def _weighs_current(settings: Mapping) -> bool:
+    """Return whether an experiment is in voltage clamp; of a recording, only its loss tells here."""
+    if "synthetic" in settings["target"]:
+        return "I" in settings["target"]["synthetic"]["observed"]
+    return any(entry.get("state") == "I" for entry in entries_of(settings["loss"]))
 
 
 def fitted_states(settings: Mapping) -> list[str]:

@@ -126,7 +126,9 @@ class BioNeuron(Neuron):
     def current_unit(cls) -> str:
         """Unit of the currents: µA/cm², or that of a whole cell where conductances are."""
         table, membrane = cls.table(), cls.membrane
-        units = [] if membrane is None else [table[one.conductance].unit for one in membrane.currents.values()]
+        units = (
+            [] if membrane is None else [table[one.conductance].unit for one in membrane.currents.values()]
+        )
         return _CURRENT_UNITS.get(units[0], DENSITY) if units else DENSITY
 
     @classmethod

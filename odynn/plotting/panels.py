@@ -106,8 +106,8 @@ def details(
 
     panels = []
     for name in dict.fromkeys([*(["V"] if "V" in states else []), *target.observed, *states]):
-        if name in gates:
-            continue
+        if name in gates or (name == "V" and target.clamp == "voltage" and "V" not in target.observed):
+            continue  # in voltage clamp the voltage is the stimulus
         unit = target.units.get(name) or best.units.get(name)
         if name in currents and unit == best.units.get(name) == CURRENT:
             unit = None  # a current and an ion may share a name; this unit is the current's

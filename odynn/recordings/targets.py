@@ -322,7 +322,11 @@ def _describe(recording: Recording, plan: Plan, request: Request) -> dict[str, s
     """Return every change made to a recording, for the source."""
     unit, wanted = recording.units["stimulus"], _state_units(recording, request)
     dense = recording.units["I"] if recording.clamp == "voltage" else unit
-    over = "" if units.is_like(dense, units.DENSITY) or request.membrane is None else f" over {request.membrane:.10g} µm²"
+    over = (
+        ""
+        if units.is_like(dense, units.DENSITY) or request.membrane is None
+        else f" over {request.membrane:.10g} µm²"
+    )
     if over and request.capacitance is not None:
         over += f" ({request.capacitance:.10g} pF at 1 µF/cm²)"
     notes = {"stimulus": f"{unit}{over} converted to µA/cm²"}
