@@ -229,9 +229,9 @@ def check_area(unit: str, area: float | None, what: str = "the stimulus") -> Non
         )
     if area is None:
         raise RecordingError(
-            f"area: {what} is a current ({unit}), and the model takes a density (µA/cm²). Expected the membrane "
-            "area in µm². Received: none. Give the area (a sphere of diameter d has π·d²), the capacitance "
-            "in pF, or a stimulus in µA/cm²."
+            f"area: {what} is a current ({unit}), and the model takes a density (µA/cm²). Expected the "
+            "membrane area in µm². Received: none. Give the area (a sphere of diameter d has π·d²), "
+            "the capacitance in pF, or a stimulus in µA/cm²."
         )
     if isinstance(area, bool) or not isinstance(area, int | float | np.number) or not 0 < area < np.inf:
         raise RecordingError(

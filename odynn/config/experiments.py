@@ -127,21 +127,25 @@ def _check_experiment(
         from odynn.models import check_experiment
 
         problems += [_place((), settings, text) for text in _ask(check_experiment, settings)]
-    wrong = {re.split(r"[.\[]", problem.path[0])[0] if problem.path else "model" for problem in problems}
-    if not wrong & {"model", "target", "loss", "fit"}:
+    if not _wrong(problems) & {"model", "target", "loss", "fit"}:
         from odynn.fitting.checks import check_losses, chosen_loss
 
         settings["loss"] = chosen_loss(settings)
         problems += [_place((), settings, text) for text in _ask(check_losses, settings)]
     if preflight is not None and "file" in settings["target"] and "target" not in concerned:
-        texts = preflight(settings["target"], settings["dt"], *_needs(settings, wrong))
+        texts = preflight(settings["target"], settings["dt"], *_needs(settings, _wrong(problems)))
         problems += [_place(("target",), settings["target"], text) for text in texts]
     return settings, problems
 
 
+def _wrong(problems: list[Problem]) -> set[str]:
+    """Return the keys of an experiment that have problems."""
+    return {re.split(r"[.\[]", problem.path[0])[0] if problem.path else "model" for problem in problems}
+
+
 def _needs(settings: dict, wrong: set[str]) -> tuple[str | None, list[str]]:
     """Return the unit of the model's currents and the states that are fitted, as far as they are sound."""
-    if wrong & {"model", "loss"}:
+    if wrong & {"model", "loss", "fit"} or settings["loss"] == "default":
         return None, []
     from odynn.fitting.checks import fitted_states
     from odynn.models import load_model

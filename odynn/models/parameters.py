@@ -191,9 +191,9 @@ def _check_states(model: type[BioNeuron], synthetic: Mapping) -> list[str]:
     ]
     if not problems and "I" not in synthetic["observed"] and model.current_unit != DENSITY:
         return [
-            f"target.synthetic.observed: {model.__name__} is of a current in {model.current_unit}, in voltage "
-            f"clamp. Received: {listed(synthetic['observed'])}. Write observed: [I], and the command in mV as "
-            "the stimulus."
+            f"target.synthetic.observed: {model.__name__} is of a current in {model.current_unit}, in "
+            f"voltage clamp. Received: {listed(synthetic['observed'])}. Write observed: [I], and the command "
+            "in mV as the stimulus."
         ]
     return problems or [
         f"target.synthetic.noise.{state}: the synthetic target does not record '{state}'. Add it to "

@@ -207,10 +207,10 @@ def _find_unit_problems(recording: Recording, request: Request) -> list[str]:
         return []
     if request.current is not None and not units.is_like(request.current, units.DENSITY):
         return [
-            f"{name}: the model is of a current in {request.current}, in voltage clamp. Expected a voltage as "
-            f"the stimulus and the recorded current I. Received: a stimulus in {recording.units['stimulus']}. "
-            "Take a model with conductances in mS/cm², or say which channel is which with columns: "
-            "{stimulus: …, I: …}."
+            f"{name}: the model is of a current in {request.current}, in voltage clamp. Expected a voltage "
+            "as the stimulus and the recorded current I. Received: a stimulus in "
+            f"{recording.units['stimulus']}. Take a model with conductances in mS/cm², or say which "
+            "channel is which with columns: {stimulus: …, I: …}."
         ]
     return _problem_of(units.check_area, recording.units["stimulus"], request.membrane)
 

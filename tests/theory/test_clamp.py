@@ -1,4 +1,4 @@
-"""Voltage clamp: exact relaxation of gates, the current, compiled runs, derivatives, recovery of a channel."""
+"""Voltage clamp: exact gates, the current, compiled runs, derivatives, recovery of a channel."""
 
 import numpy as np
 import pytest

@@ -151,6 +151,7 @@ PULLED = {"stages": [{"method": "levenberg_marquardt", "nudge": 4.0}]}
     ("keys", "pattern"),
     [
         ({"model": "leaky"}, r"x\.target\.area: the recorded current is a current \(nA\)"),
+        ({"model": "leaky", "loss": "default"}, r"loss: {I: 1\.0}"),
         ({"loss": {"V": 1.0}}, r"the loss needs, V\. Received: the recorded current\. .*loss: {I: 1\.0}"),
         ({"fit": PULLED}, r"x\.fit\.stages\[0\]\.nudge: .*prescribed.*Write nudge: 0"),
         (
