@@ -49,7 +49,9 @@ def synthetic_target(
     units = {parameter: row.unit for parameter, row in model.table().items()}
     if fitted:
         start = dict(zip(model.states, np.atleast_1d(neuron._init_state), strict=True))
-        start = {state: value for state, value in start.items() if state != "V" and not (clamped and state == "I")}
+        start = {
+            state: value for state, value in start.items() if state != "V" and not (clamped and state == "I")
+        }
         truth |= {initial_name(state): float(value) for state, value in start.items()}
         units |= {initial_name(state): model.state_unit(state) for state in start}
     units |= {"stimulus": "mV"} if clamped else {}

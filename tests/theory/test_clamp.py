@@ -6,7 +6,8 @@ import pytest
 from odynn.data import Target
 from odynn.fitting.losses import make_loss
 from odynn.fitting.problem import Problem
-from odynn.fitting.staged import default_stages, fit_stages
+from odynn.fitting.schedules import default_stages
+from odynn.fitting.staged import fit_stages
 from odynn.fitting.starts import draw_starts
 from odynn.models import load_model
 from odynn.models.clamp import clamped
