@@ -138,7 +138,7 @@ def _inspect(options: argparse.Namespace) -> None:
         path = plotting.save(plotting.inspection(found), options.figure)
         sys.stdout.write(f"Figure: {path}\n")
     sys.stdout.write(cli_inspect.remarks(found))
-    if target is not None and found.recording.clamp == "current":  # voltage clamp is not fitted yet
+    if target is not None:
         sys.stdout.write("\nTo fit it, with `odynn check` and then snakemake:\n\n")
         sys.stdout.write(recordings.suggest_config(found, target))
 

@@ -176,9 +176,11 @@ class Target:
 
     Attributes:
         time: [time] in ms, the time at the end of each step of length dt.
-        stimulus: [time, sweep] in µA/cm², constant over each step.
-        observed: state name to [time, sweep], in the state's unit.
-        units: unit of each observed state, and of each parameter in ``truth``.
+        stimulus: [time, sweep] constant over each step: a current in µA/cm², or in voltage clamp the
+            command in mV.
+        observed: state name to [time, sweep], in the state's unit; "I", a current, in voltage clamp.
+        units: unit of each observed state, of each parameter in ``truth``, and of "stimulus" where that
+            is not µA/cm².
         sweeps: [sweep] numbers of the sweeps in their source.
         train: [sweep] true for training sweeps; the others are held out.
         initial: [sweep] the voltage (mV) that every simulation starts from, gates at their steady
@@ -203,6 +205,11 @@ class Target:
     def dt(self) -> float:
         """Time step in ms."""
         return float(self.time[1] - self.time[0])
+
+    @property
+    def clamp(self) -> str:
+        """What is prescribed: "voltage" where the stimulus is in mV, else "current"."""
+        return "voltage" if self.units.get("stimulus") == "mV" else "current"
 
     def select(self, mask: np.ndarray) -> "Target":
         """Return the target with only the sweeps where ``mask`` [sweep] is true."""
@@ -317,8 +324,8 @@ class Best:
         ids: [start] best first.
         time: [time] ms.
         states: state name to [time, sweep, start].
-        currents: current name to [time, sweep, start] in µA/cm²; empty for a model that does not
-            declare its currents.
+        currents: current name to [time, sweep, start]; empty for a model that does not declare its
+            currents.
         scores: score name ("rmse_V", "r2_V", "gamma", …) to [sweep, start].
         units: unit of each state, current and score.
         sweeps: [sweep].

@@ -73,17 +73,21 @@ def make_target(settings: Settings, output: PathLike, fetched: Sequence[PathLike
         fetched: the files of the recording, where they were fetched from addresses.
     """
     from odynn import provenance, storage
+    from odynn.models import load_model
     from odynn.recordings import load_target
     from odynn.simulation.synthetic import synthetic_target
 
     target = settings["target"]
     initial = settings["initial_state"]
-    if initial in ("auto", "fitted"):
+    if initial == "auto" and "I" in target.get("synthetic", {}).get("observed", ()):
+        steady_state = True  # at the first voltage of the command
+    elif initial in ("auto", "fitted"):
         steady_state = "file" in target
     else:
         steady_state = initial == "steady_state"
     if "file" in target:
-        found = load_target(target, settings["dt"], steady_state, fetched)
+        current = load_model(settings["model"]).current_unit
+        found = load_target(target, settings["dt"], steady_state, fetched, current)
     else:
         found = synthetic_target(
             settings["model"],

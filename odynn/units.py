@@ -55,6 +55,8 @@ class Limit:
 LIMITS = {
     # The most extreme voltages across a membrane are about ±150 mV; a recording in V is below 0.2.
     "V": Limit("the membrane voltage", "mV", most=200.0, least=0.3, swap="V"),
+    # Lipid bilayers break down at about 300 mV. A command in V is below 0.3.
+    "command": Limit("the command voltage", "mV", most=300.0, least=0.3, swap="V"),
     # 10 nA into a small neuron of 100 µm².
     "stimulus": Limit("the stimulus", DENSITY, most=1e4),
 }
@@ -227,9 +229,9 @@ def check_area(unit: str, area: float | None, what: str = "the stimulus") -> Non
         )
     if area is None:
         raise RecordingError(
-            f"area: {what} is a current ({unit}), and models take a density (µA/cm²). Expected the membrane "
-            "area in µm². Received: none. Give the area (a sphere of diameter d has π·d²), the capacitance "
-            "in pF, or a stimulus in µA/cm²."
+            f"area: {what} is a current ({unit}), and the model takes a density (µA/cm²). Expected the "
+            "membrane area in µm². Received: none. Give the area (a sphere of diameter d has π·d²), "
+            "the capacitance in pF, or a stimulus in µA/cm²."
         )
     if isinstance(area, bool) or not isinstance(area, int | float | np.number) or not 0 < area < np.inf:
         raise RecordingError(
@@ -252,16 +254,16 @@ def find_implausible(
     Returns:
         One message, or an empty string where the values are within the limits.
     """
-    limit = LIMITS[channel]
+    limit, named = LIMITS[channel], "stimulus" if channel == "command" else channel
     size = np.abs(values)
     if size.max() > limit.most:
         sample, sweep = np.argwhere(size > limit.most)[0]
         if channel == "stimulus":
             remedy = "Check its unit (units: {stimulus: …}) and the membrane area, which is in µm²."
         elif declared == limit.unit:
-            remedy = f"Check its unit (units: {{{channel}: …}}), or leave the sweep or the time out."
+            remedy = f"Check its unit (units: {{{named}: …}}), or leave the sweep or the time out."
         else:
-            remedy = f"If the file's numbers are in {limit.unit}, write units: {{{channel}: {limit.unit}}}."
+            remedy = f"If the file's numbers are in {limit.unit}, write units: {{{named}: {limit.unit}}}."
         return (
             f"{limit.meaning} must lie within ±{limit.most:g} {limit.unit}. Received: "
             f"{values[sample, sweep]:g} {limit.unit} in sweep {sweeps[sweep]}, sample {first + sample}, "
@@ -271,6 +273,6 @@ def find_implausible(
         return (
             f"{limit.meaning} must reach {limit.least:g} {limit.unit} in size somewhere. Received: at most "
             f"{size.max():g} {limit.unit} in every sweep, from a file in {declared}: these look like numbers "
-            f"in {limit.swap}. If they are, write units: {{{channel}: {limit.swap}}}."
+            f"in {limit.swap}. If they are, write units: {{{named}: {limit.swap}}}."
         )
     return ""

@@ -21,7 +21,7 @@ def best_runs(settings: Mapping, target: Target, fit: Fit, threads: int = 1) -> 
     """
     number = min(settings["best"]["number"], len(fit.ids))
     values = {name: column[:number] for name, column in fit.values.items()}
-    dynamics = experiment_dynamics(settings)
+    dynamics = experiment_dynamics(settings, target.clamp)
     states = Simulator(dynamics, threads).traces(values, target.stimulus, target.initial)
     model = dynamics.model
     own = {name: values[name].astype(float) for name in model.parameter_names}
@@ -30,6 +30,6 @@ def best_runs(settings: Mapping, target: Target, fit: Fit, threads: int = 1) -> 
     currents = neuron.currents(stacked)
     scores = score_traces(states, target)
     units = {state: model.state_unit(state) for state in states}
-    units |= {current: "µA/cm²" for current in currents}
+    units |= {current: model.current_unit for current in currents}
     units |= score_units(scores, target.units)
     return Best(fit.ids[:number], target.time, states, currents, scores, units, target.sweeps, target.train)

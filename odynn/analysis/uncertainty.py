@@ -58,7 +58,7 @@ def estimated_uncertainty(settings: Mapping, target: Target, fit: Fit, threads: 
     if loss.per_sweep:
         log.warning("terms of the loss that give no residuals are left out of the uncertainty")
         loss = Loss(loss.elementwise)
-    dynamics = experiment_dynamics(settings)
+    dynamics = experiment_dynamics(settings, target.clamp)
     problem = Problem(dynamics, training, loss, best.parameters, len(best.ids), threads)
     base = np.array(list(best.values.values()), dtype=float)
     u = _points(problem.transform.parameters, best)

@@ -62,12 +62,12 @@ def complete_experiments(
     found: list[Problem] = []
     seen: dict[str, list[str]] = {}
 
-    def preflight(target: dict, dt: float) -> list[str]:
+    def preflight(target: dict, *others: object) -> list[str]:
         from odynn.recordings import preflight
 
-        key = json.dumps([target, dt])
+        key = json.dumps([target, *others])
         if key not in seen:
-            seen[key] = _ask(preflight, target, dt)
+            seen[key] = _ask(preflight, target, *others)
         return seen[key]
 
     given = plain.get("experiments")
@@ -100,7 +100,7 @@ def _merge(base: object, over: object) -> object:
 
 
 def _check_experiment(
-    merged: dict, folder: Path, preflight: Callable[[dict, float], list[str]] | None
+    merged: dict, folder: Path, preflight: Callable[..., list[str]] | None
 ) -> tuple[dict, list[Problem]]:
     """Return the complete settings of one experiment and what is wrong in them."""
     problems = [Problem(("target",), text) for text in _both_kinds(merged.get("target"))]
@@ -127,16 +127,30 @@ def _check_experiment(
         from odynn.models import check_experiment
 
         problems += [_place((), settings, text) for text in _ask(check_experiment, settings)]
-    wrong = {re.split(r"[.\[]", problem.path[0])[0] if problem.path else "model" for problem in problems}
-    if not wrong & {"model", "target", "loss", "fit"}:
+    if not _wrong(problems) & {"model", "target", "loss", "fit"}:
         from odynn.fitting.checks import check_losses, chosen_loss
 
         settings["loss"] = chosen_loss(settings)
         problems += [_place((), settings, text) for text in _ask(check_losses, settings)]
     if preflight is not None and "file" in settings["target"] and "target" not in concerned:
-        texts = preflight(settings["target"], settings["dt"])
+        texts = preflight(settings["target"], settings["dt"], *_needs(settings, _wrong(problems)))
         problems += [_place(("target",), settings["target"], text) for text in texts]
     return settings, problems
+
+
+def _wrong(problems: list[Problem]) -> set[str]:
+    """Return the keys of an experiment that have problems."""
+    return {re.split(r"[.\[]", problem.path[0])[0] if problem.path else "model" for problem in problems}
+
+
+def _needs(settings: dict, wrong: set[str]) -> tuple[str | None, list[str]]:
+    """Return the unit of the model's currents and the states that are fitted, as far as they are sound."""
+    if wrong & {"model", "loss", "fit"} or settings["loss"] == "default":
+        return None, []
+    from odynn.fitting.checks import fitted_states
+    from odynn.models import load_model
+
+    return load_model(settings["model"]).current_unit, fitted_states(settings)
 
 
 def _ask(check: Callable[..., list[str]], settings: dict, *others: object) -> list[str]:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 
 from odynn.errors import OdynnError, did_you_mean, listed
-from odynn.fitting.losses.combination import entries_of
+from odynn.fitting.losses.combination import entries_of, make_loss
 from odynn.fitting.losses.registry import make_term
 from odynn.fitting.losses.terms import SweepTerm
 from odynn.fitting.schedules import default_loss, default_stages
 from odynn.models import load_model
-from odynn.models.model import BioNeuron
+from odynn.models.clamp import clamped
+from odynn.models.model import DENSITY, BioNeuron
 
 # Methods that go by derivatives, which a term that is computed per sweep does not have.
 _BY_DERIVATIVES = ("levenberg_marquardt", "adam")
@@ -22,6 +23,10 @@ def chosen_loss(settings: Mapping) -> dict | list[dict]:
     """
     if settings["loss"] != "default":
         return settings["loss"]
+    synthetic = settings["target"].get("synthetic")
+    whole_cell = load_model(settings["model"]).current_unit != DENSITY  # for voltage clamp alone
+    if whole_cell or (synthetic and "I" in synthetic["observed"]):
+        return {"I": 1.0}
     return default_loss(load_model(settings["model"]).spiking, "file" in settings["target"])
 
 
@@ -35,7 +40,11 @@ def check_losses(settings: Mapping) -> list[str]:
         One message a problem, each beginning with the key; empty if all is well.
     """
     model, problems = load_model(settings["model"]), []
+    synthetic = settings["target"].get("synthetic")
+    if _weighs_current(settings):
+        model = clamped(model)
     per_sweep: dict[str, list[str]] = {}
+    in_voltage_clamp: set[str] = set()
     losses = {"loss": settings["loss"]}
     stages = settings["fit"]["stages"]
     if stages == "default":
@@ -65,7 +74,9 @@ def check_losses(settings: Mapping) -> list[str]:
                 if isinstance(loss, Mapping)
                 else f"{key}[{place}].{'state' if 'state' in entry else 'kind'}"
             )
-            problems += _check_states(here, term.states, model, settings["target"].get("synthetic"))
+            problems += _check_states(here, term.states, model, synthetic)
+            if "I" in term.states:
+                in_voltage_clamp.add(key)
             if isinstance(term, SweepTerm):
                 per_sweep[key].append(entry["kind"])
     for number, stage in enumerate(stages):
@@ -76,7 +87,24 @@ def check_losses(settings: Mapping) -> list[str]:
                 f"(a number for a whole sweep). Received: stage {number} of fit.stages minimises it. "
                 "Give the stage a loss of other terms, or a method that needs no derivatives."
             )
+        if key in in_voltage_clamp and stage.get("nudge", 0.0) > 0:
+            problems.append(
+                f"fit.stages[{number}].nudge: pulls the voltage to its recording, and in voltage clamp the "
+                f"voltage is prescribed. Received: {stage['nudge']:g} per ms. Write nudge: 0."
+            )
     return problems
+
+
+def _weighs_current(settings: Mapping) -> bool:
+    """Return whether an experiment is in voltage clamp; of a recording, only its loss tells here."""
+    if "synthetic" in settings["target"]:
+        return "I" in settings["target"]["synthetic"]["observed"]
+    return any(entry.get("state") == "I" for entry in entries_of(settings["loss"]))
+
+
+def fitted_states(settings: Mapping) -> list[str]:
+    """Return the states that the loss of an experiment needs; its settings are sound."""
+    return list(make_loss(settings["loss"]).states)
 
 
 def _check_states(

@@ -11,6 +11,7 @@ from odynn.fitting.schedules import default_stages
 from odynn.fitting.search import Keeper
 from odynn.fitting.staged import fit_stages
 from odynn.models import load_model
+from odynn.models.clamp import model_under
 from odynn.simulation.dynamics import experiment_dynamics
 
 
@@ -24,7 +25,8 @@ def experiment_problem(settings: Mapping, target: Target, starts: Starts, thread
         threads: cores to use.
     """
     loss = make_loss(settings["loss"])
-    return Problem(experiment_dynamics(settings), target, loss, starts.parameters, len(starts.ids), threads)
+    dynamics = experiment_dynamics(settings, target.clamp)
+    return Problem(dynamics, target, loss, starts.parameters, len(starts.ids), threads)
 
 
 def simulated_starts(problem: Problem, starts: Starts, target: Target) -> Simulated:
@@ -63,8 +65,8 @@ def fitted_starts(
     start_loss = before.loss[[place[int(start)] for start in starts.ids]]
     stages = settings["fit"]["stages"]
     if stages == "default":
-        spiking, recorded = load_model(settings["model"]).spiking, target.truth is None
-        stages = default_stages(spiking, recorded, settings["starts"]["pool"])
+        model = model_under(load_model(settings["model"]), target.clamp)
+        stages = default_stages(model.spiking, target.truth is None, settings["starts"]["pool"])
     base = _columns(starts)
     result = fit_stages(
         problem, problem.points(base), base, start_loss, stages, keeper, ids=starts.ids, **_choice(settings)

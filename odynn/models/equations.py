@@ -37,7 +37,7 @@ class Current:
     """An ionic current I = g · (product of gates to their powers) · factor · (V - E).
 
     Attributes:
-        conductance: name of the parameter g, mS/cm².
+        conductance: name of the parameter g, mS/cm²; or µS, in a model of a whole cell.
         reversal: name of the parameter E, mV.
         gates: gate name to its power.
         factor: function (states by name, P) to a dimensionless factor, for what gates cannot say,
@@ -140,7 +140,19 @@ class Membrane:
             rest = drive / conductance
             V = rest + (old["V"] - rest) * exp(-dt * conductance / capacitance)
 
-        new = [V]
+        return (V, *self._follow(V, old, open_conductances, P, dt, solver))
+
+    def _follow(
+        self,
+        V: Values,
+        old: Mapping[str, Values],
+        open_conductances: Mapping[str, Values],
+        P: Mapping[str, Values],
+        dt: float,
+        solver: str,
+    ) -> list[Values]:
+        """Return gates and concentrations after a step that ends with the voltage V."""
+        new = []
         for name, gate in self.gates.items():
             driver = V if gate.driver == "V" else old[gate.driver]
             steady, tau = gate.kinetics(driver, P)
@@ -157,7 +169,7 @@ class Membrane:
             else:
                 steady = inflow * decay
                 new.append(steady + (old[name] - steady) * exp(-dt / decay))
-        return tuple(new)
+        return new
 
     def steady_state(self, V: Values, P: Mapping[str, Values]) -> tuple[Values, ...]:
         """Return the state with every gate and concentration at rest for the voltage V (mV).

@@ -27,6 +27,13 @@ def exp(x: Values) -> Values:
     return np.exp(x)
 
 
+def log(x: Values) -> Values:
+    """Natural logarithm, elementwise."""
+    if is_tensor(x):
+        return sys.modules["tensorflow"].math.log(x)
+    return np.log(x)
+
+
 def sigmoid(x: Values) -> Values:
     """Logistic function 1 / (1 + exp(-x)), without overflow in value or gradient.
 
@@ -68,6 +75,17 @@ def where(condition: Values, yes: Values, no: Values) -> Values:
 def constant(x: Values) -> Values:
     """Return x as something that gradients do not pass through."""
     return sys.modules["tensorflow"].stop_gradient(x) if is_tensor(x) else x
+
+
+def broadcast(x: Values, like: Values) -> Values:
+    """Return x in the shape of another value, of which it does not depend otherwise.
+
+    >>> broadcast(2.0, np.zeros(3)).tolist()
+    [2.0, 2.0, 2.0]
+    """
+    if is_tensor(x, like):
+        return sys.modules["tensorflow"].broadcast_to(x, like.shape)
+    return np.broadcast_to(x, np.shape(like)) + 0.0
 
 
 def stack(values: list[Values]) -> Values:

@@ -13,6 +13,12 @@ from odynn.models.neuron import Neuron, classproperty, merge_neurons
 
 __all__ = ["BioNeuron", "Neuron"]
 
+DENSITY = "µA/cm²"
+"""Unit of stimulus and currents, unless conductances are those of a whole cell."""
+
+_CURRENT_UNITS = {"mS/cm²": DENSITY, "µS": "nA", "nS": "pA"}
+"""What a conductance times mV is."""
+
 
 class BioNeuron(Neuron):
     """A neuron model with parameters, one neuron or many at once.
@@ -108,11 +114,22 @@ class BioNeuron(Neuron):
 
     @classmethod
     def state_unit(cls, state: str) -> str:
-        """Return the unit of a state: mV, that of a concentration, or "1" for a gate."""
+        """Return the unit of a state: mV, that of a current or concentration, or "1" for a gate."""
         if state == "V":
             return "mV"
+        if state == "I" and cls.membrane is not None and cls.membrane.states[-1] == "I":
+            return cls.current_unit
         concentrations = {} if cls.membrane is None else cls.membrane.concentrations
         return concentrations[state].unit if state in concentrations else "1"
+
+    @classproperty
+    def current_unit(cls) -> str:
+        """Unit of the currents: µA/cm², or that of a whole cell where conductances are."""
+        table, membrane = cls.table(), cls.membrane
+        units = (
+            [] if membrane is None else [table[one.conductance].unit for one in membrane.currents.values()]
+        )
+        return _CURRENT_UNITS.get(units[0], DENSITY) if units else DENSITY
 
     @classmethod
     def table(cls) -> dict[str, Parameter]:

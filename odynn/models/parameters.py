@@ -6,8 +6,9 @@ import numpy as np
 
 from odynn.data import Parameter
 from odynn.errors import ModelError, OdynnError, did_you_mean, listed
+from odynn.models.clamp import clamped
 from odynn.models.initial import initial_rows
-from odynn.models.model import BioNeuron
+from odynn.models.model import DENSITY, BioNeuron
 from odynn.models.registry import load_model
 
 # Voltages that a neuron visits, where its time constants are looked at.
@@ -172,6 +173,11 @@ def _check_profiles(
 
 
 def _check_states(model: type[BioNeuron], synthetic: Mapping) -> list[str]:
+    if "I" in synthetic["observed"]:
+        try:
+            model = clamped(model)
+        except ModelError as error:
+            return [str(error)]
     named = {
         "target.synthetic.observed": synthetic["observed"],
         "target.synthetic.noise": synthetic["noise"],
@@ -183,6 +189,12 @@ def _check_states(model: type[BioNeuron], synthetic: Mapping) -> list[str]:
         for state in states
         if state not in model.states
     ]
+    if not problems and "I" not in synthetic["observed"] and model.current_unit != DENSITY:
+        return [
+            f"target.synthetic.observed: {model.__name__} is of a current in {model.current_unit}, in "
+            f"voltage clamp. Received: {listed(synthetic['observed'])}. Write observed: [I], and the command "
+            "in mV as the stimulus."
+        ]
     return problems or [
         f"target.synthetic.noise.{state}: the synthetic target does not record '{state}'. Add it to "
         f"target.synthetic.observed, now {listed(synthetic['observed'])}."

@@ -17,6 +17,7 @@ MODEL_PATHS = {
     "hodgkinhuxley": "odynn.models.hodgkinhuxley:HodgkinHuxley",
     "pospischil": "odynn.models.pospischil:Pospischil",
     "cortical": "odynn.models.cortical:CorticalNeuron",
+    "herg": "odynn.models.herg:HERG",
 }
 
 

@@ -53,7 +53,8 @@ def tiles(summary: Summary, target: Target, loss_unit: str) -> list[tuple[str, s
 def alternative(name: str, summary: Summary, target: Target, fit: Fit) -> str:
     """Return what a figure shows, for those who cannot see it."""
     train = int(np.sum(target.train))
-    states = " and ".join("voltage" if state == "V" else state for state in target.observed)
+    words = {"V": "voltage", "I": "current"}
+    states = " and ".join(words.get(state, state) for state in target.observed)
     statuses = ", ".join(f"{count} {status}" for status, count in summary.statuses)
     free = sum(len(names) for names in summary.groups.values())
     known = {

@@ -106,8 +106,8 @@ def details(
 
     panels = []
     for name in dict.fromkeys([*(["V"] if "V" in states else []), *target.observed, *states]):
-        if name in gates:
-            continue
+        if name in gates or (name == "V" and target.clamp == "voltage" and "V" not in target.observed):
+            continue  # in voltage clamp the voltage is the stimulus
         unit = target.units.get(name) or best.units.get(name)
         if name in currents and unit == best.units.get(name) == CURRENT:
             unit = None  # a current and an ion may share a name; this unit is the current's
@@ -120,8 +120,9 @@ def details(
         if name in states:
             panel.lines.append(Line(states[name], best_color, start, 1.2))
         panels.append(panel)
-    panels += families({name: states[name] for name in gates}, currents)
-    panels.append(_stimulus(target.stimulus[:, place]))
+    unit = best.units.get(next(iter(currents)), CURRENT) if currents else CURRENT
+    panels += families({name: states[name] for name in gates}, currents, unit=unit)
+    panels.append(_stimulus(target.stimulus[:, place], target.units.get("stimulus", CURRENT)))
     kind = "training" if target.train[place] else "held-out"
     return draw(target.time, panels, f"{kind} sweep {number}")
 
@@ -143,7 +144,7 @@ def _is_gate(name: str, units: Mapping[str, str]) -> bool:
     return name != "V" and units.get(name, "1") in _DIMENSIONLESS
 
 
-def families(gates: Mapping, currents: Mapping, width: float = 1.2) -> list[Panel]:
+def families(gates: Mapping, currents: Mapping, width: float = 1.2, unit: str = CURRENT) -> list[Panel]:
     """Return the panel of the gates and that of the currents, where there are any."""
     panels = []
     if gates:
@@ -153,7 +154,7 @@ def families(gates: Mapping, currents: Mapping, width: float = 1.2) -> list[Pane
             name if name.startswith(("I_", "i_")) else f"I_{name}": values
             for name, values in currents.items()
         }
-        panels.append(Panel(f"currents\n({CURRENT})", _many(names, width), 1.3, zero=True))
+        panels.append(Panel(f"currents\n({unit})", _many(names, width), 1.3, zero=True))
     return panels
 
 
@@ -170,8 +171,8 @@ def _many(family: Mapping[str, np.ndarray], width: float) -> list[Line]:
     return lines
 
 
-def _stimulus(values: np.ndarray) -> Panel:
-    return Panel(f"stimulus\n({CURRENT})", [Line(values, MUTED, None, 1.0)], 0.6)
+def _stimulus(values: np.ndarray, unit: str) -> Panel:
+    return Panel(f"stimulus\n({unit})", [Line(values, MUTED, None, 1.0)], 0.6)
 
 
 def draw(time: np.ndarray, panels: list[Panel], title: str) -> Figure:

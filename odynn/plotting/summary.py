@@ -15,7 +15,7 @@ from odynn.plotting.spelling import measure, score, short
 _COINCIDENT = 0.5
 # The best value of a parameter this near to the truth, relatively, has found it.
 _RECOVERED = 0.05
-_NAMES = {"V": "the voltage", "Ca": "the calcium"}
+_NAMES = {"V": "the voltage", "Ca": "the calcium", "I": "the current"}
 
 
 @dataclass(frozen=True)

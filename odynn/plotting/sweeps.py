@@ -24,6 +24,7 @@ from odynn.plotting.appearance import (
     style,
     time_axis,
 )
+from odynn.plotting.panels import CURRENT
 from odynn.plotting.spelling import measure, score, state_label
 
 _WIDTH = 10.5
@@ -241,7 +242,7 @@ class _Panels:
         axes = self._axes(column, y, _STIMULUS)
         axes.plot(*envelope(self.time, self.target.stimulus[:, place], self.most), color=MUTED, lw=0.9)
         axes.set_ylim(*self.stimulus_limits)
-        self._bare(axes, column, "stimulus\n(µA/cm²)", fontsize=7.5)
+        self._bare(axes, column, f"stimulus\n({self.target.units.get('stimulus', CURRENT)})", fontsize=7.5)
         axes.tick_params(labelbottom=lowest, length=2)
         if lowest:
             axes.set_xlabel(self.time_label)

@@ -1,6 +1,6 @@
 """Which part of a recording a target uses: sweeps and samples, and whether they can be used."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +22,11 @@ SHOWN = 40
 
 @dataclass(frozen=True)
 class Request:
-    """What a target asks of a recording; the arguments of ``prepare``."""
+    """What a target asks of a recording; the arguments of ``prepare``.
+
+    Attributes:
+        current: unit of the model's currents; None: a density where there is an area, else nA.
+    """
 
     dt: float
     area: float | None = None
@@ -33,6 +37,7 @@ class Request:
     window: Sequence[float] | None = None
     resample: str = "mean"
     preparation: Mapping | None = None
+    current: str | None = None
 
     @property
     def membrane(self) -> float | None:
@@ -150,20 +155,7 @@ def make_plan(recording: Recording, request: Request, uncounted: np.ndarray) -> 
         uncounted: [time, sweep] the samples of responses that do not count, and may be gaps.
     """
     problems = []
-    if recording.clamp == "voltage":
-        name = recording.source.get("file", "the recording")
-        return None, [
-            f"{name}: expected a recording of current clamp, with a voltage or calcium. Received: one of "
-            "voltage "
-            f"clamp: the stimulus in {recording.units['stimulus']} and a recorded current in "
-            f"{recording.units['I']}, which odynn can read but not fit yet. Give a current-clamp "
-            "recording; if the "
-            "response is something else, say what with columns."
-        ]
-    try:
-        units.check_area(recording.units["stimulus"], request.membrane)
-    except RecordingError as error:
-        problems.append(str(error))
+    problems += _find_unit_problems(recording, request)
     name = recording.source.get("file", "the recording")
     interval = recording.interval
     selected, text = _select_sweeps(name, recording.sweeps.tolist(), request)
@@ -181,7 +173,54 @@ def make_plan(recording: Recording, request: Request, uncounted: np.ndarray) -> 
             f"{name} that are used. Received: {request.dt:g} ms. Take a smaller dt, or a longer window."
         )
     plan = Plan(first, last, *selected, interval, ratio, steps)
+    if recording.clamp == "voltage" and problems:
+        return plan, problems
     return plan, problems + find_value_problems(recording, plan, request.membrane, uncounted)
+
+
+def clamp_current(recording: Recording, request: Request) -> str:
+    """Return the unit that the current of a voltage-clamp recording is wanted in."""
+    dense = request.membrane is not None or units.is_like(recording.units["I"], units.DENSITY)
+    return request.current or (units.DENSITY if dense else "nA")
+
+
+def _find_unit_problems(recording: Recording, request: Request) -> list[str]:
+    """Return why the currents of a recording cannot be those of the model."""
+    name = recording.source.get("file", "the recording")
+    if recording.clamp == "voltage":
+        unit, wanted = recording.units["I"], clamp_current(recording, request)
+        if not units.is_like(recording.units["stimulus"], "mV"):
+            return [
+                f"{name}: expected a command in mV, as the response is a current. Received: a stimulus in "
+                f"{recording.units['stimulus']}. Name the command with columns: {{stimulus: …}}, or correct "
+                "its unit (units: {stimulus: mV})."
+            ]
+        if units.is_like(wanted, units.DENSITY):
+            return _problem_of(units.check_area, unit, request.membrane, "the recorded current")
+        if not units.is_like(unit, wanted) or request.membrane is not None:
+            received = f"a current in {unit}" + (" and a membrane area" if request.membrane else "")
+            return [
+                f"{name}: the model has the conductance of a whole cell, and takes a current in {wanted}, "
+                f"without an area. Received: {received}. Remove area or capacitance, or take a model with "
+                "conductances in mS/cm²."
+            ]
+        return []
+    if request.current is not None and not units.is_like(request.current, units.DENSITY):
+        return [
+            f"{name}: the model is of a current in {request.current}, in voltage clamp. Expected a voltage "
+            "as the stimulus and the recorded current I. Received: a stimulus in "
+            f"{recording.units['stimulus']}. Take a model with conductances in mS/cm², or say which "
+            "channel is which with columns: {stimulus: …, I: …}."
+        ]
+    return _problem_of(units.check_area, recording.units["stimulus"], request.membrane)
+
+
+def _problem_of(check: Callable, *arguments: object) -> list[str]:
+    try:
+        check(*arguments)
+    except RecordingError as error:
+        return [str(error)]
+    return []
 
 
 def _select_sweeps(
@@ -254,7 +293,10 @@ def find_value_problems(
         if channel != "stimulus":
             trace = np.where(plan.take(uncounted), 0.0, trace)
         text = find_gap(meaning, trace, time, sweeps, plan.first)
-        if not text and channel == "stimulus":
+        if not text and channel == "stimulus" and recording.clamp == "voltage":
+            values = units.convert(trace, unit, units.LIMITS["command"].unit, meaning)
+            text = units.find_implausible("command", values, unit, sweeps, plan.first)
+        elif not text and channel == "stimulus":
             dense = units.is_like(unit, units.DENSITY)
             if dense or area is not None:  # without an area there is no density to judge
                 values = units.current_density(trace, unit, None if dense else area)

@@ -11,6 +11,9 @@ from odynn.findings import Inspection
 _SPIKING_STEP = 0.1
 """Time step (ms) for spikes, which last about a millisecond."""
 
+_CLAMP_STEP = 0.1
+"""Time step (ms) for a current in voltage clamp."""
+
 _CALCIUM_STEP = 10.0
 """Time step (ms) for calcium alone, whose recordings last minutes."""
 
@@ -58,8 +61,8 @@ def suggest_config(found: Inspection, target: Mapping) -> str:
     lines.append(f"      train: {train}")
     why_test = "held out, to test the fit" if test else "one sweep: nothing is held out to test the fit"
     lines.append(_line(f"      test: {test}", why_test))
-    if found.response == "Ca":
-        lines.append("    loss: {Ca: 1.0}")
+    if found.response != "V":
+        lines.append(f"    loss: {{{found.response}: 1.0}}")
     pools = "{number: 32, shard_size: 16, pool: 16}"
     lines.append(f"    starts: {pools if found.spiking else '{number: 64, shard_size: 32}'}")
     return "\n".join(lines) + "\n"
@@ -80,6 +83,8 @@ def _name(file: str) -> str:
 def suggest_model(found: Inspection) -> tuple[str, str]:
     """Return the name of a model that can do what the recording shows, and why."""
     others = "`odynn models` lists the others"
+    if found.recording.clamp == "voltage":
+        return "herg", f"a potassium channel of two gates, in voltage clamp; {others}"
     if found.response != "V":
         return "celegans", f"the one with calcium; {others}"
     if found.spiking:
@@ -94,7 +99,9 @@ def suggest_model(found: Inspection) -> tuple[str, str]:
 def suggest_dt(found: Inspection) -> tuple[float, str]:
     """Return a time step (ms) that goes evenly with the samples, and why."""
     interval = float(f"{found.interval:.9g}")
-    if found.response != "V":
+    if found.recording.clamp == "voltage":
+        wanted, why = max(interval, _CLAMP_STEP), "channels open within a millisecond"
+    elif found.response != "V":
         wanted, why = _CALCIUM_STEP, "calcium is slow"
     elif found.spiking:
         wanted, why = _SPIKING_STEP, "spikes need short steps"

@@ -22,6 +22,7 @@ from odynn.recordings.selection import (
     STATE_UNITS,
     Plan,
     Request,
+    clamp_current,
     find_request_problems,
     make_plan,
 )
@@ -30,7 +31,11 @@ logger = logging.getLogger(__name__)
 
 
 def load_target(
-    target_settings: Mapping, dt: float, steady_state: bool, fetched: Sequence[str] = ()
+    target_settings: Mapping,
+    dt: float,
+    steady_state: bool,
+    fetched: Sequence[str] = (),
+    current: str | None = None,
 ) -> Target:
     """Read a recording and make it the target of a fit.
 
@@ -40,6 +45,7 @@ def load_target(
         dt: time step of the model in ms.
         steady_state: whether simulations start from the recorded voltage.
         fetched: paths of the files of ``files_of``, where they have been fetched from addresses.
+        current: unit of the model's currents; None: see ``prepare``.
 
     Returns:
         The target.
@@ -49,10 +55,10 @@ def load_target(
     """
     settings, notes = _fetched(target_settings, fetched)
     if notes:
-        preflight(settings, dt)  # for its warnings: before it was fetched, nobody could look at it
+        preflight(settings, dt, current)  # for its warnings: before it was fetched, nobody could look at it
     recording = read(settings["file"], **_reading(settings))
     recording = replace(recording, source=dict(recording.source) | notes)
-    return _prepare(recording, _request(target_settings, dt), steady_state)
+    return _prepare(recording, _request(target_settings, dt, current), steady_state)
 
 
 def _fetched(settings: Mapping, fetched: Sequence[str]) -> tuple[Mapping, dict[str, str]]:
@@ -87,7 +93,9 @@ def files_of(target_settings: Mapping) -> list[str]:
     return found + ([split_amplitudes(amplitudes)[0]] if isinstance(amplitudes, str) else [])
 
 
-def preflight(target_settings: Mapping, dt: float) -> list[str]:
+def preflight(
+    target_settings: Mapping, dt: float, current: str | None = None, fitted: Sequence[str] = ()
+) -> list[str]:
     """Return what would stop ``load_target``, one message a problem; an empty list: nothing.
 
     What would not stop it but looks wrong is logged as a warning: see ``inspect``.
@@ -96,10 +104,12 @@ def preflight(target_settings: Mapping, dt: float) -> list[str]:
         target_settings: as in ``load_target``; without a file (a synthetic target) there is nothing
             to check.
         dt: time step of the model in ms.
+        current: unit of the model's currents; None: see ``prepare``.
+        fitted: the states that the loss needs.
     """
     if not target_settings.get("file"):
         return []
-    request = _request(target_settings, dt)
+    request = _request(target_settings, dt, current)
     problems = find_request_problems(request)
     if _addresses(target_settings["file"]):
         return problems  # what has an address is checked when it has been fetched
@@ -115,9 +125,23 @@ def preflight(target_settings: Mapping, dt: float) -> list[str]:
         return str(error).split("\n")
     uncounted = find_uncounted(recording, request.preparation)[0]
     plan, problems = make_plan(recording, request, uncounted)
+    problems += _find_unrecorded(recording, fitted)
     if plan is not None and not problems:
         _log_warnings(interpolate(plan.part(recording), plan.take(uncounted)))
     return problems
+
+
+def _find_unrecorded(recording: Recording, fitted: Sequence[str]) -> list[str]:
+    """Say which states that are to be fitted a recording lacks."""
+    there = [state for state in recording.responses if state != "I" or recording.clamp == "voltage"]
+    missing = [state for state in fitted if state not in there]
+    if not missing:
+        return []
+    return [
+        f"{recording.source.get('file', 'the recording')}: expected the states that the loss needs, "
+        f"{listed(fitted)}. Received: {listed(CHANNELS[one].meaning for one in there)}. Fit "
+        f"what is there, with loss: {{{there[0]}: 1.0}}, or say where {missing[0]} is with columns."
+    ]
 
 
 def inspect_target(target_settings: Mapping) -> Inspection:
@@ -155,10 +179,10 @@ def _reading(settings: Mapping) -> dict:
     return wanted
 
 
-def _request(settings: Mapping, dt: float) -> Request:
+def _request(settings: Mapping, dt: float, current: str | None = None) -> Request:
     keys = ("area", "capacitance", "sweeps", "train", "test", "window", "preparation")
     optional = {key: settings.get(key) for key in keys}
-    return Request(dt, **optional, resample=settings.get("resample") or "mean")
+    return Request(dt, **optional, resample=settings.get("resample") or "mean", current=current)
 
 
 def prepare(
@@ -174,6 +198,7 @@ def prepare(
     resample: str = "mean",
     preparation: Mapping | None = None,
     initial: bool = False,
+    current: str | None = None,
 ) -> Target:
     """Put a recording on the time grid of a model.
 
@@ -196,17 +221,20 @@ def prepare(
         resample: "mean" as said above; "sample" takes the sample nearest to the start of each step
             for the stimulus and nearest to its end for a response.
         preparation: corrections, repeats and samples that do not count, as in the configuration.
-        initial: whether to keep the first voltage of each sweep, for simulations to start from.
+        initial: whether to keep the first voltage of each sweep, for simulations to start from: the
+            recorded one, or in voltage clamp that of the command.
+        current: unit of the model's currents, for voltage clamp; None: a density where there is an area,
+            else nA.
 
     Returns:
-        The target: V in mV, stimulus in µA/cm², calcium in the recording's unit; NaN where a sample
-        does not count.
+        The target: V in mV, stimulus in µA/cm², calcium in the recording's unit, in voltage clamp the
+        command in mV and the current I; NaN where a sample does not count.
 
     Raises:
         RecordingError: an argument is wrong or does not fit the recording, or the part that is used
             has gaps or values that cannot be right; one line a problem.
     """
-    request = Request(dt, area, capacitance, sweeps, train, test, window, resample, preparation)
+    request = Request(dt, area, capacitance, sweeps, train, test, window, resample, preparation, current)
     return _prepare(recording, request, initial)
 
 
@@ -219,22 +247,26 @@ def _prepare(recording: Recording, request: Request, initial: bool) -> Target:
     if problems:
         raise RecordingError("\n".join(problems))
 
-    stimulus = units.current_density(
-        plan.take(recording.stimulus), recording.units["stimulus"], request.membrane
-    )
+    stimulus = _stimulus(recording, plan, request)
+    wanted = _state_units(recording, request)
     traces = {}
     for state, trace in recording.responses.items():
-        unit = recording.units[state]
-        traces[state] = units.convert(
-            plan.take(trace), unit, STATE_UNITS.get(state, unit), CHANNELS[state].meaning
-        )
+        if state not in wanted:
+            notes[state] = "left out: a recorded current is fitted in voltage clamp alone"
+            continue
+        unit, meaning, trace = recording.units[state], CHANNELS[state].meaning, plan.take(trace)
+        if state == "I" and units.is_like(wanted[state], units.DENSITY):
+            traces[state] = units.current_density(trace, unit, request.membrane, meaning)
+        else:
+            traces[state] = units.convert(trace, unit, wanted[state], meaning)
     missing = plan.take(uncounted)
     traces = (
         {state: np.where(missing, np.nan, trace) for state, trace in traces.items()}
         if missing.any()
         else traces
     )
-    first = traces["V"][0].copy() if initial and "V" in traces else None
+    held = stimulus if recording.clamp == "voltage" else traces.get("V")
+    first = held[0].copy() if initial and held is not None else None
     if initial and first is None:
         notes["initial state"] = "the model's own: the recording has no voltage to start from"
         logger.warning("The recording has no voltage, so simulations start from the model's own state.")
@@ -256,12 +288,29 @@ def _prepare(recording: Recording, request: Request, initial: bool) -> Target:
         time=ends * float(request.dt),
         stimulus=stimulus,
         observed=observed,
-        units={state: STATE_UNITS.get(state, recording.units[state]) for state in traces},
+        units=wanted | ({"stimulus": "mV"} if recording.clamp == "voltage" else {}),
         sweeps=recording.sweeps[plan.places],
         train=plan.train,
         initial=first,
         source=dict(recording.source) | _describe(recording, plan, request) | notes | _about(recording),
     )
+
+
+def _stimulus(recording: Recording, plan: Plan, request: Request) -> np.ndarray:
+    """Return the stimulus [time, sweep] that is used, in the unit of the target."""
+    trace, unit = plan.take(recording.stimulus), recording.units["stimulus"]
+    if recording.clamp == "voltage":
+        return units.convert(trace, unit, "mV", "the command voltage")
+    return units.current_density(trace, unit, request.membrane)
+
+
+def _state_units(recording: Recording, request: Request) -> dict[str, str]:
+    """Return the unit of each response in the target."""
+    if recording.clamp == "current":
+        states = [state for state in recording.responses if state != "I"]
+        return {state: STATE_UNITS.get(state, recording.units[state]) for state in states}
+    unit = clamp_current(recording, request)
+    return {"I": "µA/cm²" if units.is_like(unit, units.DENSITY) else unit}
 
 
 def _about(recording: Recording) -> dict[str, str]:
@@ -271,15 +320,22 @@ def _about(recording: Recording) -> dict[str, str]:
 
 def _describe(recording: Recording, plan: Plan, request: Request) -> dict[str, str]:
     """Return every change made to a recording, for the source."""
-    unit = recording.units["stimulus"]
-    over = "" if units.is_like(unit, units.DENSITY) else f" over {request.membrane:.10g} µm²"
+    unit, wanted = recording.units["stimulus"], _state_units(recording, request)
+    dense = recording.units["I"] if recording.clamp == "voltage" else unit
+    over = (
+        ""
+        if units.is_like(dense, units.DENSITY) or request.membrane is None
+        else f" over {request.membrane:.10g} µm²"
+    )
     if over and request.capacitance is not None:
         over += f" ({request.capacitance:.10g} pF at 1 µF/cm²)"
     notes = {"stimulus": f"{unit}{over} converted to µA/cm²"}
-    for state in recording.responses:
+    if recording.clamp == "voltage":
+        notes = {"stimulus": "the command voltage, in mV" if unit == "mV" else f"{unit} converted to mV"}
+    for state in wanted:
         unit = recording.units[state]
-        if state in STATE_UNITS and unit != STATE_UNITS[state]:
-            notes[state] = f"{unit} converted to {STATE_UNITS[state]}"
+        if unit != wanted[state]:
+            notes[state] = f"{unit}{over if state == 'I' else ''} converted to {wanted[state]}"
     used = recording.sweeps[plan.places]
     notes["sweeps"] = f"{listed(used, most=SHOWN)} of {recording.sweeps.size}"
     notes["train"] = listed(used[plan.train], most=SHOWN)

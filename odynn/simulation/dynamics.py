@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from odynn.errors import ModelError, OdynnError, did_you_mean
 from odynn.models import load_model
+from odynn.models.clamp import model_under
 from odynn.models.equations import SOLVERS
 from odynn.models.initial import initial_states
 from odynn.models.model import BioNeuron
@@ -74,7 +75,7 @@ class Dynamics:
 
         Args:
             state: one tensor [sweep, start] a state variable.
-            stimulus: [sweep, 1] µA/cm².
+            stimulus: [sweep, 1] µA/cm²; mV for a model in voltage clamp.
             P: parameter name to [sweep, start].
             nudge: gain K, a scalar in 1/ms; 0 for the free run.
             observed: [sweep, 1] mV that the gain pulls to.
@@ -134,6 +135,12 @@ class Dynamics:
         return {**P, **{name: P[leader] for name, leader in self.leaders.items()}}
 
 
-def experiment_dynamics(settings: Mapping) -> Dynamics:
-    """Return the step that the settings of an experiment describe: model, solver, dt, precision."""
-    return Dynamics(load_model(settings["model"]), settings["dt"], settings["solver"], settings["precision"])
+def experiment_dynamics(settings: Mapping, clamp: str = "current") -> Dynamics:
+    """Return the step of an experiment.
+
+    Args:
+        settings: model, solver, dt, precision.
+        clamp: of its target; "voltage": the stimulus is a voltage, and the model has the state "I".
+    """
+    model = model_under(load_model(settings["model"]), clamp)
+    return Dynamics(model, settings["dt"], settings["solver"], settings["precision"])

@@ -41,7 +41,7 @@ class Simulator:
         Args:
             values: every parameter of the model to [start], in the units of its table; and initial
                 values of states (see ``odynn.models.initial``), where they were fitted.
-            stimulus: [time, sweep] µA/cm².
+            stimulus: [time, sweep] µA/cm²; mV for a model in voltage clamp.
             initial: [sweep] mV to start from, gates at their steady state; None for the model's own
                 initial state.
 

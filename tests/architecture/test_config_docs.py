@@ -232,9 +232,11 @@ def no_models(monkeypatch):
     models, recordings = types.ModuleType("odynn.models"), types.ModuleType("odynn.recordings")
     losses = types.ModuleType("odynn.fitting.checks")
     models.check_experiment = lambda settings: []
+    models.load_model = lambda name: types.SimpleNamespace(current_unit="µA/cm²")
     losses.check_losses = lambda settings: []
     losses.chosen_loss = lambda settings: settings["loss"]
-    recordings.preflight = lambda target, dt: []
+    losses.fitted_states = lambda settings: []
+    recordings.preflight = lambda *settings: []
     monkeypatch.setitem(sys.modules, "odynn.models", models)
     monkeypatch.setitem(sys.modules, "odynn.fitting.checks", losses)
     monkeypatch.setitem(sys.modules, "odynn.recordings", recordings)

@@ -191,7 +191,8 @@ def test_ions_of_the_library(name, ions):
 
 
 def test_the_registry_of_the_original_library():
-    assert [model.__name__ for model in cfg_model.models] == [
+    # The models of that library come first, new ones after them.
+    assert [model.__name__ for model in cfg_model.models[:6]] == [
         "CElegansNeuron",
         "LeakyIntegrate",
         "HodgHuxSimple",
@@ -200,7 +201,8 @@ def test_the_registry_of_the_original_library():
         "CorticalNeuron",
     ]
     names = ["celegans", "leaky", "hodghuxsimple", "hodgkinhuxley", "pospischil", "cortical"]
-    assert cfg_model.models_name == names
+    assert cfg_model.models_name[:6] == names
+    assert len(cfg_model.models) == len(cfg_model.models_name)
     assert cfg_model.NEURON_MODEL is cfg_model.models[0]
     for model in cfg_model.models:
         assert model().num == 1  # no argument at all

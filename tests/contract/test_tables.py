@@ -71,6 +71,11 @@ POSPISCHIL = {
     "C_m": 1, "g_Na": 50, "g_Kd": 5, "g_M": 0.07, "g_L": 0.1, "E_Na": 50, "E_K": -90, "E_L": -70,
     "V_T": -61.5, "tau_max": 1000,
 }  # fmt: skip
+# Beattie et al. (2018), cell 5, rounded.
+HERG = {
+    "C_m": 0.1, "g_Kr": 0.152, "E_K": -88.4, "p1": 2.26e-4, "p2": 0.0699, "p3": 3.45e-5, "p4": 0.0546,
+    "p5": 0.0873, "p6": 8.91e-3, "p7": 5.15e-3, "p8": 0.0316,
+}  # fmt: skip
 INITIAL = {
     "leaky": [-60],
     "hodghuxsimple": [-60, 0, 1],
@@ -82,9 +87,11 @@ STATES = {
     "celegans": "V p q n e f Ca",
     "hodgkinhuxley": "V m h n",
     "pospischil": "V m h n p",
+    "herg": "V a r",
 }
 # What the unit of a parameter follows from, by how its name begins or ends.
 UNITS = {"C_": "µF/cm²", "g_": "mS/cm²", "E_": "mV", "V_": "mV"}
+WHOLE_CELL = UNITS | {"C_": "nF", "g_": "µS"}  # with currents in nA
 
 
 @pytest.mark.parametrize(
@@ -100,7 +107,9 @@ def test_tables_of_the_original_library(name, rows):
         assert start is None or row.start == start, key
 
 
-@pytest.mark.parametrize(("name", "defaults"), [("hodgkinhuxley", HODGKINHUXLEY), ("pospischil", POSPISCHIL)])
+@pytest.mark.parametrize(
+    ("name", "defaults"), [("hodgkinhuxley", HODGKINHUXLEY), ("pospischil", POSPISCHIL), ("herg", HERG)]
+)
 def test_published_defaults(name, defaults):
     assert load_model(name).default_params == defaults
 
@@ -131,7 +140,9 @@ def test_temperature_is_fixed_unless_freed():
 @pytest.mark.parametrize("spiking", [True, False])
 def test_which_models_spike(spiking):
     found = {name for name in STATES if load_model(name).spiking is spiking}
-    assert found == ({"hodgkinhuxley", "pospischil"} if spiking else {"leaky", "hodghuxsimple", "celegans"})
+    assert found == (
+        {"hodgkinhuxley", "pospischil"} if spiking else {"leaky", "hodghuxsimple", "celegans", "herg"}
+    )
 
 
 def test_every_row_contains_its_default(model):
@@ -153,7 +164,8 @@ def test_every_row_says_what_it_is(declared):
         if name.endswith("__tau"):
             assert row.unit == "ms"
         elif name[:2] in UNITS:
-            assert row.unit == UNITS[name[:2]], name
+            units = WHOLE_CELL if declared.current_unit == "nA" else UNITS
+            assert row.unit == units[name[:2]], name
         else:
             assert row.unit
         assert row.bounds[0] > 0 or not name.startswith(("C_", "tau")), name

@@ -176,7 +176,12 @@ def test_configuration_of_a_native_file(data_folder, tmp_path, name):
         assert found.source["file says of species"] == "Mus musculus"
 
 
-def test_voltage_clamp_is_read_and_not_fitted(data_folder, tmp_path):
-    settings = {"model": "leaky", "dt": 0.5, "target": settings_of(HERG, data_folder)}
-    with pytest.raises(ConfigError, match="expected a recording of current clamp.*read but not fit yet"):
-        from_mapping({"experiments": {"x": settings}}, tmp_path, "my.yaml")
+def test_configuration_of_voltage_clamp(data_folder, tmp_path):
+    settings = {"model": "herg", "dt": 0.5, "target": settings_of(HERG, data_folder), "loss": {"I": 1.0}}
+    checked = from_mapping({"experiments": {"x": settings}}, tmp_path, "my.yaml").experiments["x"]
+    assert len(recordings.files_of(checked["target"])) == 2
+    found = recordings.load_target(checked["target"], 0.5, steady_state=True)
+    assert found.units == {"I": "nA", "stimulus": "mV"}
+    assert found.initial == pytest.approx([-80.0])
+    with pytest.raises(ConfigError, match="area: the recorded current is a current"):
+        from_mapping({"experiments": {"x": settings | {"model": "leaky"}}}, tmp_path, "my.yaml")

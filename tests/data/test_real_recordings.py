@@ -159,15 +159,14 @@ def test_cleaner_stimulus_of_the_rat_recording(reference):
     assert ideal.units["stimulus"] == "pA"
 
 
-def test_voltage_clamp_is_read_and_not_fitted(reference):
+def test_voltage_clamp(reference):
     recording = recordings.read(reference / "herg_cell5_sinewave_vc.h5")
     assert recording.clamp == "voltage"
     assert recording.units == {"stimulus": "mV", "I": "nA"}
-    with pytest.raises(RecordingError) as refusal:
-        recordings.prepare(recording, dt=0.1)
-    for part in ("herg_cell5_sinewave_vc.h5", "current clamp", "mV", "not fit yet", "columns"):
-        assert part in str(refusal.value)
-    assert "\n" not in str(refusal.value)
+    target = recordings.prepare(recording, dt=0.1, initial=True)
+    assert target.units == {"I": "nA", "stimulus": "mV"}
+    assert target.initial == pytest.approx([-80.0])
+    np.testing.assert_allclose(target.observed["I"], recording.responses["I"][1:], rtol=1e-12)
 
 
 def test_annotation_is_no_stimulus_until_it_is_declared_one(data_folder, reference):

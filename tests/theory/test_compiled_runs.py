@@ -16,7 +16,9 @@ from odynn.simulation.simulator import Simulator
 STEPS, SWEEPS, STARTS = 120, 2, 3
 DT = {"celegans": 1.0, "hodghuxsimple": 1.0, "hodgkinhuxley": 0.02, "pospischil": 0.02}  # elsewhere 0.2
 OWN = ["ResonantMembrane", "Bare", "Original", "AssignedLater"]
-ALL = [(name, solver) for name in MODEL_PATHS for solver in SOLVERS]
+# herg has no leak, so that the resting voltage of the exponential solver is beyond float32; it is for
+# voltage clamp, see test_clamp.py.
+ALL = [(name, solver) for name in MODEL_PATHS for solver in SOLVERS if (name, solver) != ("herg", SOLVERS[1])]
 ALL += [("MorrisLecar", SOLVERS[0]), *((name, SOLVERS[0]) for name in OWN)]
 
 

@@ -153,9 +153,11 @@ def other_modules(monkeypatch):
     models, recordings = types.ModuleType("odynn.models"), types.ModuleType("odynn.recordings")
     losses = types.ModuleType("odynn.fitting.checks")
     models.check_experiment = lambda settings: []
+    models.load_model = lambda name: types.SimpleNamespace(current_unit="µA/cm²")
     losses.check_losses = lambda settings: []
     losses.chosen_loss = lambda settings: {"V": 1.0} if settings["loss"] == "default" else settings["loss"]
-    recordings.preflight = lambda target, dt: []
+    losses.fitted_states = lambda settings: ["V"]
+    recordings.preflight = lambda target, dt, *needs: []
     monkeypatch.setitem(sys.modules, "odynn.models", models)
     monkeypatch.setitem(sys.modules, "odynn.fitting.checks", losses)
     monkeypatch.setitem(sys.modules, "odynn.recordings", recordings)
@@ -686,7 +688,7 @@ class TestOtherModules:
     def test_their_problems_are_placed(self, folder, other_modules):
         models, recordings = other_modules
         models.check_experiment = lambda settings: ["loss.W: no such state.", "this: is a sentence."]
-        recordings.preflight = lambda target, dt: ["train: no sweep 9.", "aiy.csv: line 3 is empty."]
+        recordings.preflight = lambda target, dt, *needs: ["train: no sweep 9.", "aiy.csv: line 3 is empty."]
         assert refusal(minimal(target={"file": "aiy.csv"}), folder).splitlines() == [
             "config.yaml: experiments.x.loss.W: no such state.",
             "config.yaml: experiments.x: this: is a sentence.",
@@ -695,7 +697,7 @@ class TestOtherModules:
         ]
 
     def test_an_error_that_they_raise_hides_no_other(self, folder, other_modules):
-        def preflight(target, dt):
+        def preflight(target, dt, *needs):
             raise RecordingError("area: none.\naiy.csv: cut short.")
 
         other_modules[1].preflight = preflight
@@ -728,7 +730,7 @@ class TestOtherModules:
 
     def test_a_recording_is_opened_once_however_many_share_it(self, folder, other_modules):
         calls = []
-        other_modules[1].preflight = lambda target, dt: calls.append((target["file"], dt)) or []
+        other_modules[1].preflight = lambda target, dt, *needs: calls.append((target["file"], dt)) or []
         settings = minimal(target={"file": "aiy.csv"})
         raw = {
             "experiments": {
