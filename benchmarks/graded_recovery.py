@@ -7,7 +7,7 @@ The original library's own task (TensorFlow 1, Adam, 700 epochs): best of 10 sta
 import sys
 
 import numpy as np
-from protocol import runs, show
+from protocol import CONFIGS, runs, show
 
 from odynn.config import load
 
@@ -18,7 +18,7 @@ def main(seeds: list[int]) -> None:
     """Print one line a seed."""
     rows = []
     stage = {"method": "levenberg_marquardt", "nudge": 0.0, "iterations": 60, "tolerance": TOLERANCE}
-    ((_, settings),) = load("config/config.yaml").experiments.items()
+    ((_, settings),) = load(CONFIGS / "config.yaml").experiments.items()
     clean = {"synthetic": {**settings["target"]["synthetic"], "noise": {}}}
     for run in runs("config.yaml", seeds, target=clean, fit={"stages": [stage]}):
         train, test = run.fit.rmse_train["V"], run.fit.rmse_test["V"]

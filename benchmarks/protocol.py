@@ -2,6 +2,7 @@
 
 import copy
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -54,7 +55,10 @@ def runs(path: str, seeds: Sequence[int], **changes) -> Iterator[Outcome]:
         if "synthetic" in changed["target"]:
             changed["target"]["synthetic"]["seed"] = seed
         with tempfile.TemporaryDirectory() as folder:
-            yield _run(changed, Path(folder), seed)
+            outcome = _run(changed, Path(folder), seed)
+            # Tables come at the end; until then one sees how far it is.
+            print(f"{Path(path).stem}, seed {seed}: {outcome.seconds:.0f} s", file=sys.stderr)
+            yield outcome
 
 
 def _run(settings: dict, folder: Path, seed: int) -> Outcome:
