@@ -5,7 +5,8 @@ expected, what was received, and what to do about it. The command line and the w
 with that one message and no traceback.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -31,6 +32,28 @@ class StorageError(OdynnError):
 
 class FitError(OdynnError):
     """A fit that cannot be run as asked."""
+
+
+@contextmanager
+def users_code(error: type[OdynnError], rule: str, remedy: str) -> Iterator[None]:
+    """Run code that a user wrote: whatever it raises becomes one message, with the cause kept.
+
+    Args:
+        error: what to raise.
+        rule: what the code must do, as a sentence.
+        remedy: what to do about it, as a sentence.
+
+    >>> with users_code(FitError, "it must run.", "Correct it."):
+    ...     1 / 0
+    Traceback (most recent call last):
+    odynn.errors.FitError: it must run. It raised ZeroDivisionError: division by zero. Correct it.
+    """
+    try:
+        yield
+    except OdynnError:
+        raise
+    except Exception as cause:
+        raise error(f"{rule} It raised {type(cause).__name__}: {cause}. {remedy}") from cause
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from odynn.data import Target
-from odynn.errors import FitError, OdynnError
+from odynn.errors import FitError, users_code
 from odynn.fitting.losses.combination import WeightedTerm
 from odynn.fitting.losses.masks import filled, sample_weights
 from odynn.simulation.dynamics import Dynamics
@@ -173,30 +173,21 @@ class Observation:
             ) from error
 
     def _ask(self, one: WeightedTerm, method: str, *arguments):
-        try:
+        rule = (
+            f"loss: {type(one.term).__name__}.{method} must do what odynn.fitting.losses.terms says of it, "
+            "on TensorFlow tensors."
+        )
+        remedy = "The functions of odynn.models.kinetics (exp, sigmoid, where) serve arrays and tensors."
+        with users_code(FitError, rule, remedy):
             found = getattr(one.term, method)(*arguments)
             return (tuple(found[0]), list(found[1])) if method == "residuals" else tuple(found)
-        except OdynnError:
-            raise
-        except Exception as error:  # whatever a user's code raises
-            raise FitError(
-                f"loss: {type(one.term).__name__}.{method} must do what odynn.fitting.losses.terms says of "
-                f"it, on TensorFlow tensors. It raised {type(error).__name__}: {error}. The functions of "
-                "odynn.models.kinetics (exp, sigmoid, where) serve arrays and tensors."
-            ) from error
 
 
 def _checked(one: WeightedTerm, target: Target) -> dict[str, np.ndarray]:
     """Return the channels of a term, each of the right shape and finite."""
-    try:
+    rule = f"loss: {type(one.term).__name__}.channels must return a dict of arrays [time, sweep]."
+    with users_code(FitError, rule, "Correct it."):
         channels = {name: np.asarray(array, float) for name, array in one.term.channels(target).items()}
-    except OdynnError:
-        raise
-    except Exception as error:  # whatever a user's code raises
-        raise FitError(
-            f"loss: {type(one.term).__name__}.channels must return a dict of arrays [time, sweep]. "
-            f"It raised {type(error).__name__}: {error}. Correct it."
-        ) from error
     shape = target.stimulus.shape
     for name, array in channels.items():
         if array.shape != shape or not np.isfinite(array).all():

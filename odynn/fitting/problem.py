@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from odynn.data import Parameter, Target
-from odynn.errors import FitError, OdynnError, listed
+from odynn.errors import FitError, listed, users_code
 from odynn.fitting.kernels import Kernels
 from odynn.fitting.losses import Loss, SweepTerm, make_loss
 from odynn.fitting.transforms import Transform
@@ -178,15 +178,9 @@ class Problem:
 def _values(term: SweepTerm, traces: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return what a term says of traces, [sweep, start]."""
     shape = next(iter(traces.values())).shape[1:]
-    try:
+    rule = f"loss: {type(term).__name__}.values must return a number for each sweep and start."
+    with users_code(FitError, rule, "Correct it."):
         found = np.asarray(term.values(traces), dtype=float)
-    except OdynnError:
-        raise
-    except Exception as error:  # whatever a user's code raises
-        raise FitError(
-            f"loss: {type(term).__name__}.values must return a number for each sweep and start. "
-            f"It raised {type(error).__name__}: {error}. Correct it."
-        ) from error
     if found.shape != shape:
         raise FitError(
             f"loss: {type(term).__name__}.values must return an array [sweep, start] = {list(shape)}. "

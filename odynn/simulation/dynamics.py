@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
-from odynn.errors import ModelError, OdynnError, did_you_mean
+from odynn.errors import ModelError, did_you_mean, users_code
 from odynn.models import load_model
 from odynn.models.clamp import model_under
 from odynn.models.equations import SOLVERS
@@ -88,18 +88,14 @@ class Dynamics:
         neuron = self.model(self.model.default_params, tensors=True, dt=self.dt)
         neuron._param = neuron._init_p = dict(P)
         shape = state[0].shape
-        try:
+        rule = (
+            f"{self.model.__name__}.step(X, i) must return the new state as TensorFlow tensors where it "
+            f"gets them, in the shape of X, {[len(state), *shape]}."
+        )
+        remedy = "The functions of odynn.models.kinetics (exp, sigmoid, where, stack) serve both kinds."
+        with users_code(ModelError, rule, remedy):
             new = tf.unstack(neuron.step(tf.stack(state), tf.broadcast_to(stimulus, shape)), num=len(state))
             new = [tf.ensure_shape(tf.cast(value, self.dtype), shape) for value in new]
-        except OdynnError:
-            raise
-        except Exception as error:  # whatever a user's code raises
-            raise ModelError(
-                f"{self.model.__name__}.step(X, i) must return the new state as TensorFlow tensors where it "
-                f"gets them, in the shape of X, {[len(state), *shape]}. "
-                f"It raised {type(error).__name__}: {error}. "
-                "The functions of odynn.models.kinetics (exp, sigmoid, where, stack) serve both kinds."
-            ) from error
         # Operator splitting: the exact solution of dV/dt = K (V_obs - V) over dt, after the step; in this
         # form K = 0 leaves every bit of V.
         place = self.model.V_pos

@@ -3,7 +3,7 @@
 import keyword
 from collections.abc import Mapping
 
-from odynn.errors import FitError, OdynnError, did_you_mean, listed
+from odynn.errors import FitError, did_you_mean, listed, users_code
 from odynn.fitting.losses.elementwise import Derivative, SquaredError
 from odynn.fitting.losses.filtered_spikes import FilteredSpikes
 from odynn.fitting.losses.spikes import SpikeCount, SpikeFeatures, SpikeTimes
@@ -71,16 +71,10 @@ def make_term(entry: Mapping) -> Term:
         for name, value in entry.items()
         if name not in ("kind", "weight")
     }
-    try:
+    given = listed(f"{name}: {value}" for name, value in options.items()) or "(none)"
+    rule = f"loss: {entry['kind']} could not be made from the options {given}."
+    with users_code(FitError, rule, "Give the options that its constructor takes."):
         return kind(**options)
-    except OdynnError:
-        raise
-    except Exception as error:  # whatever a user's code raises
-        raise FitError(
-            f"loss: {entry['kind']} could not be made from the options "
-            f"{listed(f'{name}: {value}' for name, value in options.items()) or '(none)'}. "
-            f"It raised {type(error).__name__}: {error}. Give the options that its constructor takes."
-        ) from error
 
 
 def term_name(entry: Mapping) -> str:
