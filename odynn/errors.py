@@ -34,6 +34,10 @@ class FitError(OdynnError):
     """A fit that cannot be run as asked."""
 
 
+class DeviceError(OdynnError):
+    """A GPU that is asked for and not there."""
+
+
 @contextmanager
 def users_code(error: type[OdynnError], rule: str, remedy: str) -> Iterator[None]:
     """Run code that a user wrote: whatever it raises becomes one message, with the cause kept.

@@ -32,9 +32,9 @@ def job(log_path: PathLike) -> Iterator[None]:
     Args:
         log_path: the log file, made anew.
     """
-    # TensorFlow's start-up notes would bury the message; the second setting is one of them, and turns
-    # off kernels that odynn does not use and whose sums depend on the machine.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow's notes, some of them called errors, would bury the message; the second setting brings one
+    # of them, and turns off kernels that odynn does not use and whose sums depend on the machine.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     path = Path(log_path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +62,17 @@ def job(log_path: PathLike) -> Iterator[None]:
 def _stop(number: int, _frame) -> None:
     log.warning("stopped by %s; run the same command again to go on", signal.Signals(number).name)
     raise SystemExit(128 + number)
+
+
+@contextmanager
+def _device(settings: Settings, stamp: Mapping) -> Iterator[None]:
+    """Take the device that the settings name, with the programs that earlier jobs of the kind compiled."""
+    from odynn import storage
+    from odynn.simulation.device import set_up_device
+
+    with storage.kept_programs(f"{stamp['stage']} {stamp['code_fingerprint']} {stamp['versions']}"):
+        log.info("device: %s", set_up_device(settings.get("device", "auto")))
+        yield
 
 
 def make_target(settings: Settings, output: PathLike, fetched: Sequence[PathLike] = ()) -> None:
@@ -145,7 +156,7 @@ def simulate_starts(
     """Simulate every start of a shard on the training sweeps, before any fitting.
 
     Args:
-        settings: model, solver, dt, precision, loss, parameters, starts.seed.
+        settings: model, solver, dt, precision, device, loss, parameters, starts.seed.
         target: the target file.
         starts: the file of starts.
         shard: name of the range of starts.
@@ -154,13 +165,12 @@ def simulate_starts(
     """
     from odynn import provenance, storage
     from odynn.fitting.evaluation import experiment_problem, simulated_starts
-    from odynn.simulation.device import set_up_device
 
-    log.info("device: %s", set_up_device())
     wanted, drawn = storage.read_target(target), storage.read_starts(starts).select(_ids(shard))
-    problem = experiment_problem(settings, wanted.select(wanted.train), drawn, threads)
-    found = simulated_starts(problem, drawn, wanted)
     stamp = provenance.stamp("simulate_starts", settings, {"target": wanted, "starts": drawn})
+    with _device(settings, stamp):
+        problem = experiment_problem(settings, wanted.select(wanted.train), drawn, threads)
+        found = simulated_starts(problem, drawn, wanted)
     storage.write_simulated(output, found, stamp)
 
 
@@ -181,7 +191,7 @@ def fit(
     folder of the output: killed at any moment and run again, it goes on and ends the same.
 
     Args:
-        settings: model, solver, dt, precision, loss, parameters, starts.seed, fit.
+        settings: model, solver, dt, precision, device, loss, parameters, starts.seed, fit.
         target: the target file.
         starts: the file of starts.
         simulated: the file that ``simulate_starts`` wrote.
@@ -193,7 +203,6 @@ def fit(
 
     from odynn import provenance, storage
     from odynn.fitting.evaluation import fitted_starts
-    from odynn.simulation.device import set_up_device
 
     wanted, drawn = storage.read_target(target), storage.read_starts(starts).select(_ids(shard))
     before = storage.read_simulated(simulated)
@@ -206,8 +215,8 @@ def fit(
     key = provenance.content_hash({"stamp": stamp, "starts": left})
     checkpoint = storage.Checkpoint(Path(output).parent.parent / "checkpoints" / f"{shard}.npz", key)
     if len(left.ids):
-        log.info("device: %s", set_up_device())
-        parts.append(fitted_starts(settings, wanted, left, before, threads, checkpoint))
+        with _device(settings, stamp):
+            parts.append(fitted_starts(settings, wanted, left, before, threads, checkpoint))
     joined = storage.concatenate_fits(parts)
     storage.write_fit(output, joined.take(np.argsort(joined.ids)), stamp)
     checkpoint.remove()
@@ -240,7 +249,7 @@ def simulate_best(
     """Run the best starts freely on every sweep, training and held-out, and score them.
 
     Args:
-        settings: model, solver, dt, precision, best.
+        settings: model, solver, dt, precision, device, best.
         target: the target file.
         fit: the merged fit.
         output: the file to write.
@@ -248,12 +257,11 @@ def simulate_best(
     """
     from odynn import provenance, storage
     from odynn.analysis.best import best_runs
-    from odynn.simulation.device import set_up_device
 
-    log.info("device: %s", set_up_device())
     wanted, found = storage.read_target(target), storage.read_fit(fit)
-    best = best_runs(settings, wanted, found, threads)
     stamp = provenance.stamp("simulate_best", settings, {"target": wanted, "fit": found})
+    with _device(settings, stamp):
+        best = best_runs(settings, wanted, found, threads)
     storage.write_best(output, best, stamp)
 
 
@@ -263,7 +271,7 @@ def uncertainty(
     """Tell how well the training sweeps determine the parameters of the best starts.
 
     Args:
-        settings: model, solver, dt, loss, uncertainty.
+        settings: model, solver, dt, device, loss, uncertainty.
         target: the target file.
         fit: the merged fit.
         output: the file to write.
@@ -271,12 +279,11 @@ def uncertainty(
     """
     from odynn import provenance, storage
     from odynn.analysis.uncertainty import estimated_uncertainty
-    from odynn.simulation.device import set_up_device
 
-    log.info("device: %s", set_up_device())
     wanted, found = storage.read_target(target), storage.read_fit(fit)
-    estimated = estimated_uncertainty(settings, wanted, found, threads)
     stamp = provenance.stamp("uncertainty", settings, {"target": wanted, "fit": found})
+    with _device(settings, stamp):
+        estimated = estimated_uncertainty(settings, wanted, found, threads)
     storage.write_uncertainty(output, estimated, stamp)
 
 

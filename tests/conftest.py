@@ -14,3 +14,11 @@ def data_folder():
     if not folder.is_dir():
         pytest.skip(f"no real recordings at {folder}: set ODYNN_DATA to their folder to run this test")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Keep compiled programs in a folder of the tests' own, not in the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ODYNN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

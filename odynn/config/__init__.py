@@ -20,7 +20,7 @@ from odynn.config.problems import clean, dotted, find_problems
 from odynn.config.reading import read_yaml
 from odynn.errors import ConfigError, did_you_mean, listed
 
-_SIMULATE = ("model", "solver", "dt", "precision", "loss", "parameters", "starts.seed")
+_SIMULATE = ("model", "solver", "dt", "precision", "device", "loss", "parameters", "starts.seed")
 
 # The keys of an experiment that each stage reads; "" is the whole experiment. A stage runs again
 # when one of its keys changes, so none may be here that the stage does not read.
@@ -42,8 +42,8 @@ STAGE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "loss",
             "fit",
         ),
-        "simulate_best": ("model", "solver", "dt", "precision", "best"),
-        "uncertainty": ("model", "solver", "dt", "loss", "uncertainty"),
+        "simulate_best": ("model", "solver", "dt", "precision", "device", "best"),
+        "uncertainty": ("model", "solver", "dt", "device", "loss", "uncertainty"),
         "plot_results": ("best", "loss", "plot"),
         "report": ("",),
     }

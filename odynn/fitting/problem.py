@@ -12,10 +12,8 @@ from odynn.fitting.kernels import Kernels
 from odynn.fitting.losses import Loss, SweepTerm, make_loss
 from odynn.fitting.transforms import Transform
 from odynn.simulation.blocks import block_width, narrowed, run_blocks
+from odynn.simulation.device import memory_budget
 from odynn.simulation.dynamics import Dynamics
-
-# Bytes that the states kept by an adjoint pass, or the traces of one block of starts, may take.
-_MEMORY = 1 << 28
 
 
 class Problem:
@@ -59,7 +57,7 @@ class Problem:
         self._leaders = [self.names.index(name) for name in leaders.values()]
         self._kernels = Kernels(dynamics, target, loss, self.names, list(self.transform.parameters))
         self._width = block_width(target.stimulus.shape[1], starts)
-        self._threads = threads
+        self._threads, self._memory = threads, memory_budget()
         self.observed_states = self._kernels.observed_states
         self._per_sweep = [(one, one.term.prepare(target)) for one in loss.per_sweep]
         self._given = (dynamics, target, parameters, starts, threads)
@@ -138,7 +136,7 @@ class Problem:
         Blocks are as narrow as the memory for the states that the adjoint keeps asks for.
         """
         columns = self._differentiable(u, base)
-        width = narrowed(self._width, self._kernels.gradient_bytes(), _MEMORY)
+        width = narrowed(self._width, self._kernels.gradient_bytes(), self._memory)
         return tuple(self._run(lambda v, slope: self._kernels.gradient(v, slope, nudge), columns, width))
 
     def _differentiable(self, u: np.ndarray, base: np.ndarray) -> list[np.ndarray]:
@@ -156,7 +154,7 @@ class Problem:
         As many starts at a time as the memory for their traces allows; each start by itself.
         """
         states = tuple(dict.fromkeys(state for one, _ in self._per_sweep for state in one.term.states))
-        width = narrowed(self._width, self._kernels.traces_bytes(states) * self._threads, _MEMORY)
+        width = narrowed(self._width, self._kernels.traces_bytes(states) * self._threads, self._memory)
         found = np.full((len(self._per_sweep), values.shape[1]), np.nan)
         for first in range(0, values.shape[1], width * self._threads):
             starts = slice(first, first + width * self._threads)

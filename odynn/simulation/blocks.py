@@ -3,7 +3,8 @@
 A block is as wide as the caches like (measured: 128 lanes of sweep x start on CPU, a third of the
 time of 1000 lanes), so that each kernel is compiled once and a start is computed by the same
 instructions whatever its neighbours and however many they are. The last block is padded with
-copies of its last start; a device with its own memory takes all starts in one block.
+copies of its last start. A GPU takes as many starts as keep it busy, in few widths, so that shards of
+different sizes find the same programs compiled.
 """
 
 import os
@@ -13,8 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
+from odynn.simulation.device import on_gpu
+
 _LANES = 128
 _VECTOR = 16
+# Lanes that keep the largest GPU of today busy.
+_GPU_LANES = 1 << 18
 # Two vectors at least: a loop over a single one is compiled to other instructions, whose last bits differ.
 _FEWEST = 2 * _VECTOR
 
@@ -27,10 +32,11 @@ def block_width(sweeps: int, starts: int) -> int:
         starts: number of starts to come.
 
     Returns:
-        A multiple of the vector width, the smaller the more sweeps a start has.
+        A multiple of the vector width, the smaller the more sweeps a start has; on a GPU a power of two.
     """
-    if tf.config.list_physical_devices("GPU"):
-        return _round_up(starts, 64)
+    if on_gpu():
+        most = max(64, 1 << (_GPU_LANES // sweeps).bit_length() - 1)
+        return min(most, max(64, 1 << (starts - 1).bit_length()))
     return max(_FEWEST, min(_round_up(starts, _VECTOR), _round_up(_LANES // sweeps, _VECTOR)))
 
 

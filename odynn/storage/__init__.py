@@ -17,6 +17,7 @@ from odynn.storage.files import (
     write_uncertainty,
 )
 from odynn.storage.merge import concatenate_fits
+from odynn.storage.programs import kept_programs
 from odynn.storage.reader import read_stamp
 from odynn.storage.reuse import finished_starts
 from odynn.storage.schema import SCHEMA_VERSION
@@ -28,6 +29,7 @@ __all__ = [
     "atomic_text",
     "concatenate_fits",
     "finished_starts",
+    "kept_programs",
     "read_best",
     "read_fit",
     "read_simulated",

@@ -165,7 +165,7 @@ class TestTermsPerSweep:
         model, target = recorded
         base = columns(model, 100)
         whole = make_problem(model, target, self.LOSS, starts=100).errors(base)[0]
-        monkeypatch.setattr(problems, "_MEMORY", 1)  # the narrowest blocks that there are
+        monkeypatch.setattr(problems, "memory_budget", lambda: 1)  # the narrowest blocks that there are
         for threads in (1, 2):
             problem = make_problem(model, target, self.LOSS, starts=100, threads=threads)
             np.testing.assert_array_equal(problem.errors(base)[0], whole)
@@ -282,8 +282,9 @@ class TestMemory:
         whole = make_problem(model, target, {"V": 1.0}, starts=60)
         u = whole.points(base)
         wanted = whole.gradient(u, base)
-        monkeypatch.setattr(problems, "_MEMORY", 1)
-        for one, two in zip(whole.gradient(u, base), wanted, strict=True):
+        monkeypatch.setattr(problems, "memory_budget", lambda: 1)
+        narrow = make_problem(model, target, {"V": 1.0}, starts=60)
+        for one, two in zip(narrow.gradient(u, base), wanted, strict=True):
             np.testing.assert_array_equal(one, two)
 
     def test_the_gradient_of_a_long_recording_needs_little(self):

@@ -28,6 +28,7 @@ FULL = {
     "solver": "exponential_euler",
     "dt": 0.5,
     "precision": "float64",
+    "device": "cpu",
     "initial_state": "default",
     "target": {
         "synthetic": {
@@ -158,6 +159,7 @@ def other_modules(monkeypatch):
     losses.chosen_loss = lambda settings: {"V": 1.0} if settings["loss"] == "default" else settings["loss"]
     losses.fitted_states = lambda settings: ["V"]
     recordings.preflight = lambda target, dt, *needs: []
+    recordings.__path__ = [str(ROOT / "odynn" / "recordings")]  # where its modules are
     monkeypatch.setitem(sys.modules, "odynn.models", models)
     monkeypatch.setitem(sys.modules, "odynn.fitting.checks", losses)
     monkeypatch.setitem(sys.modules, "odynn.recordings", recordings)
@@ -335,6 +337,7 @@ def test_defaults_are_filled_in(folder):
         "solver": "implicit_euler",
         "dt": 1.0,
         "precision": "float32",
+        "device": "auto",
         "initial_state": "auto",
         "target": {
             "synthetic": {
@@ -533,21 +536,31 @@ class TestSettings:
                 "starts.regression",
                 "solver",  # of the regression
             },
-            "simulate_starts": {"model", "solver", "dt", "precision", "loss", "parameters", "starts.seed"},
+            "simulate_starts": {
+                "model",
+                "solver",
+                "dt",
+                "precision",
+                "device",
+                "loss",
+                "parameters",
+                "starts.seed",
+            },
             "fit": {
                 "model",
                 "solver",
                 "dt",
                 "precision",
+                "device",
                 "loss",
                 "parameters",
                 "starts.seed",
                 "starts.pool",
                 "fit",
             },
-            "merge_fits": set(FULL) - {"best", "uncertainty", "plot"},
-            "simulate_best": {"model", "solver", "dt", "precision", "best"},
-            "uncertainty": {"model", "solver", "dt", "loss", "uncertainty"},
+            "merge_fits": set(FULL) - {"device", "best", "uncertainty", "plot"},
+            "simulate_best": {"model", "solver", "dt", "precision", "device", "best"},
+            "uncertainty": {"model", "solver", "dt", "device", "loss", "uncertainty"},
             "plot_results": {"best", "loss", "plot"},
             "report": set(FULL),
         }

@@ -174,8 +174,9 @@ class TestSamplesThatCount:
 
     def test_around_spikes(self):
         V = np.full((20, 2), -70.0)
-        V[8:10, 0] = 20.0  # crosses at the ninth sample, 4.5 ms
-        V[0, 1] = 20.0  # begins above: no crossing is seen
+        V[8:10, 0] = 20.0, 15.0  # the peak is the ninth sample, at 4.5 ms
+        V[14, 0] = -30.0  # too low
+        V[0, 1] = 20.0  # cut off: no peak is seen
         away = away_from_spikes(target(V, dt=0.5), 1.0, 2.0, -20.0)
         assert np.flatnonzero(~away[:, 0]).tolist() == list(range(6, 13))
         assert away[:, 1].all()

@@ -7,7 +7,6 @@ import tensorflow as tf
 from odynn.errors import ConfigError, ModelError
 from odynn.models import load_model
 from odynn.simulation import blocks
-from odynn.simulation.device import set_up_device
 from odynn.simulation.dynamics import Dynamics, experiment_dynamics
 from odynn.simulation.simulator import Simulator
 from odynn.simulation.synthetic import synthetic_target
@@ -280,8 +279,3 @@ class TestSimulator:
         assert (dynamics.solver, dynamics.dtype) == ("exponential_euler", tf.float64)
         assert dynamics.declared
         assert dynamics.states == ("V",)
-
-    def test_the_device_is_named(self):
-        name = set_up_device()
-        assert name
-        assert (name == "CPU") == (not tf.config.list_physical_devices("GPU"))

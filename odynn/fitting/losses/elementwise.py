@@ -14,6 +14,7 @@ from odynn.fitting.losses.masks import Interval, away_from_spikes, filled, sampl
 from odynn.fitting.losses.terms import ElementwiseTerm
 from odynn.models.kinetics import Values, softplus
 from odynn.spikes import onset_voltages, spike_times
+from odynn.spikes.detection import THRESHOLD
 
 # Share of the recording's spikes that begin below the level called onset: later spikes of a train begin
 # higher, and what lies between must not count as depolarised in vain.
@@ -31,9 +32,9 @@ class _TraceTerm(ElementwiseTerm):
             logarithm of the Gaussian likelihood, but for a constant. None: residuals keep their unit.
         windows: [from, to] in ms; only samples inside count. Empty: all.
         except_: [from, to] in ms, such as artefacts; samples inside do not count.
-        around_spikes: [before, after] in ms: samples this near to a spike of the recording do not
-            count. None: they do.
-        threshold: mV whose upward crossing by the recording is a spike, for ``around_spikes``.
+        around_spikes: [before, after] in ms: samples this near to the peak of a spike of the recording
+            do not count. None: they do.
+        threshold: mV that such a peak reaches at least, see ``odynn.spikes.spike_times``.
     """
 
     state: str = "V"
@@ -41,7 +42,7 @@ class _TraceTerm(ElementwiseTerm):
     windows: Sequence[Interval] = ()
     except_: Sequence[Interval] = ()
     around_spikes: Interval | None = None
-    threshold: float = -20.0
+    threshold: float = THRESHOLD
 
     @property
     def states(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from odynn.data import Target
 from odynn.errors import FitError
+from odynn.spikes import around_spikes, spike_times
 
 Interval = Sequence[float]
 
@@ -60,17 +61,12 @@ def away_from_spikes(target: Target, before: float, after: float, threshold: flo
 
     Args:
         target: with an observed voltage.
-        before: ms before an upward crossing of the threshold.
+        before: ms before the peak of a spike.
         after: ms after it.
-        threshold: mV.
+        threshold: mV that a peak reaches at least, see ``odynn.spikes.spike_times``.
     """
-    V, time = target.observed["V"], target.time
-    away = np.ones(V.shape, dtype=bool)
-    crossed = (V[1:] >= threshold) & ~(V[:-1] >= threshold) & ~np.isnan(V[:-1])
-    for place, sweep in zip(*np.nonzero(crossed), strict=True):
-        at = time[place + 1]
-        away[_inside(time, [(at - before, at + after)]), sweep] = False
-    return away
+    times = spike_times(target.observed["V"], target.time, threshold=threshold)
+    return ~around_spikes(times, target.time, before, after)
 
 
 def _inside(time: np.ndarray, intervals: Sequence[Interval]) -> np.ndarray:
