@@ -40,6 +40,8 @@ def machine(monkeypatch, tmp_path):
     def pretend(number):
         found = [Gpu(place) for place in range(number)]
         config = tf.config
+        # Here TensorFlow may be running already, which refuses this.
+        monkeypatch.setattr(config.threading, "set_intra_op_parallelism_threads", lambda number: None)
         monkeypatch.setattr(config, "list_physical_devices", lambda kind: found)
         monkeypatch.setattr(config, "set_visible_devices", lambda gpus, kind: told.update(visible=gpus))
         monkeypatch.setattr(config, "get_visible_devices", lambda kind: told["visible"])
