@@ -121,6 +121,14 @@ def _preparation(target: Mapping) -> Iterator[Finding]:
     settings = target["preparation"]
     intervals = [(("mask", place), times) for place, times in enumerate(settings["mask"])]
     intervals += [(("baseline", channel), times) for channel, times in settings["baseline"].items()]
+    for place, entry in enumerate(settings["weights"]):
+        intervals += [(("weights", place, "times", at), times) for at, times in enumerate(entry["times"])]
+        if entry["sweeps"] is None and not entry["times"]:
+            yield (
+                ("target", "preparation", "weights", place),
+                "expected sweeps, times or both: a weight of everything changes nothing. Received: neither. "
+                "Say what it is for, or leave it out.",
+            )
     for path, (first, last) in intervals:
         if not first < last:
             yield (
