@@ -268,7 +268,10 @@ def _prepare(recording: Recording, request: Request, initial: bool) -> Target:
         else traces
     )
     held = stimulus if recording.clamp == "voltage" else traces.get("V")
-    first = held[0].copy() if initial and held is not None else None
+    first = None
+    if initial and held is not None:
+        # The first sample that counts: a masked beginning has no voltage.
+        first = held[np.argmax(~np.isnan(held), axis=0), np.arange(held.shape[1])]
     if initial and first is None:
         notes["initial state"] = "the model's own: the recording has no voltage to start from"
         logger.warning("The recording has no voltage, so simulations start from the model's own state.")
