@@ -15,6 +15,7 @@ import yaml
 
 from odynn import config
 from odynn.errors import ConfigError, RecordingError
+from odynn.recordings import files  # noqa: F401 - here before a stand-in for its package is
 
 ROOT = Path(__file__).resolve().parents[2]
 
