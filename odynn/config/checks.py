@@ -6,6 +6,7 @@ within the experiment, what is wrong and the remedy). No recording or model is o
 
 import os
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from odynn.config.keys import experiment_schema
@@ -14,8 +15,8 @@ from odynn.fingerprint import losses_of
 
 Finding = tuple[tuple, str]
 
-ADDRESSES = ("http", "https", "s3")
-"""Schemes of the addresses that a recording may have."""
+ADDRESSES = {"http": ("http", "workflow"), "https": ("http", "workflow"), "s3": ("s3", "s3")}
+"""Schemes of the addresses that a recording may have: Snakemake's storage plugin, and the extra it is in."""
 
 
 def find_conflicts(settings: Mapping) -> list[Finding]:
@@ -427,6 +428,13 @@ def _find_address_problem(file: str, kind: str) -> str:
             f"expected the address of one file. Received: '{file}'. List the addresses of several files, "
             "without "
             "patterns and queries, or download them."
+        )
+    plugin, extra = ADDRESSES[scheme]
+    if find_spec(f"snakemake_storage_plugin_{plugin}") is None:
+        return (
+            f"{scheme}:// needs Snakemake's plugin snakemake-storage-plugin-{plugin}. Expected it to be "
+            f"installed. Received: '{file}' in an environment without it. Install the extra {extra}: "
+            f"pip install 'odynn[{extra}]', in a clone python -m pip install -e '.[{extra}]'."
         )
     return ""
 

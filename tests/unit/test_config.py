@@ -657,6 +657,20 @@ class TestShards:
         assert many[-1] == "1600000-1999999"
 
 
+@pytest.mark.parametrize(
+    ("address", "extra"), [("https://a.org/b.csv", "workflow"), ("s3://rig/day/b.csv", "s3")]
+)
+def test_a_missing_storage_plugin_is_told_with_its_extra(folder, monkeypatch, address, extra):
+    there = set()
+    monkeypatch.setattr("odynn.config.checks.find_spec", lambda name: name if name in there else None)
+    plugin = {"workflow": "http"}.get(extra, extra)
+    settings = minimal(target={"file": address})
+    with pytest.raises(ConfigError, match=rf"snakemake-storage-plugin-{plugin}\..*'odynn\[{extra}\]'"):
+        check(settings, folder)
+    there.add(f"snakemake_storage_plugin_{plugin}")
+    assert check(settings, folder).experiments["x"]["target"]["file"] == address
+
+
 class TestPaths:
     def test_are_relative_to_the_working_directory(self, folder, monkeypatch):
         (folder / "models").mkdir()
