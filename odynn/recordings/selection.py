@@ -178,8 +178,9 @@ def make_plan(recording: Recording, request: Request, uncounted: np.ndarray) -> 
             f"{name} that are used. Received: {request.dt:g} ms. Take a smaller dt, or a longer window."
         )
     plan = Plan(first, last, *selected, interval, ratio, steps)
-    weights = (request.preparation or {}).get("weights") or ()
-    problems += find_weight_problems(weights, plan.ends(recording), recording.sweeps[plan.places], plan.train)
+    if steps >= 2:
+        weights, used = (request.preparation or {}).get("weights") or (), recording.sweeps[plan.places]
+        problems += find_weight_problems(weights, plan.ends(recording), used, plan.train)
     if recording.clamp == "voltage" and problems:
         return plan, problems
     return plan, problems + find_value_problems(recording, plan, request.membrane, uncounted)

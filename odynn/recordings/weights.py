@@ -46,7 +46,9 @@ def find_weight_problems(
     """Return why weights cannot be those of a target; arguments as for ``make_weights``."""
     fitted, problems = sweeps[train].tolist(), []
     for place, entry in enumerate(entries or ()):
-        path = f"preparation.weights[{place}]"
+        path, weight = f"preparation.weights[{place}]", entry.get("weight")
+        if not isinstance(weight, int | float) or not 0 <= weight < np.inf:
+            problems.append(f"{path}.weight: expected a number ≥ 0. Received: {weight!r}. Correct it.")
         others = [number for number in entry.get("sweeps") or () if number not in fitted]
         if others:
             problems.append(

@@ -175,12 +175,20 @@ def test_no_weights():
         ({"sweeps": [9]}, r"weights\[1\].sweeps: .*Received: 9"),
         ({"times": [[10, 20], [0.7, 0.9]]}, r"weights\[1\].times: .*0.5 to 99.5 ms. Received: \[0.7, 0.9\]"),
         ({"times": [[200, 300]]}, r"weights\[1\].times: expected times within the part of the recording"),
+        ({"weight": -1.0}, r"weights\[1\].weight: expected a number ≥ 0. Received: -1.0"),
+        ({"weight": None}, r"weights\[1\].weight: expected a number ≥ 0. Received: None"),
         ({"weight": 0.0, "sweeps": [5]}, r"preparation.weights: .*in every sweep.*Received: none in sweep 5"),
     ],
 )
 def test_weights_that_cannot_be(entry, message):
     with pytest.raises(RecordingError, match=message):
         weighed([{"weight": 2.0, "times": [[10, 20]]}, {"weight": 2.0} | entry])
+
+
+def test_weights_of_a_part_that_is_too_short():
+    with pytest.raises(RecordingError, match=r"dt: expected a step that fits at least twice") as caught:
+        weighed([{"weight": 2.0, "times": [[20, 21]]}], window=[20, 20.5])
+    assert "weights" not in str(caught.value)
 
 
 def test_a_sweep_of_which_nothing_counts_is_refused():
