@@ -6,17 +6,14 @@ within the experiment, what is wrong and the remedy). No recording or model is o
 
 import os
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
+from odynn.config.addresses import find_address_problem
 from odynn.config.keys import experiment_schema
 from odynn.errors import did_you_mean, listed
 from odynn.fingerprint import losses_of
 
 Finding = tuple[tuple, str]
-
-ADDRESSES = {"http": ("http", "workflow"), "https": ("http", "workflow"), "s3": ("s3", "s3")}
-"""Schemes of the addresses that a recording may have: Snakemake's storage plugin, and the extra it is in."""
 
 
 def find_conflicts(settings: Mapping) -> list[Finding]:
@@ -392,7 +389,7 @@ def _locate_stimulus(target: dict, folder: Path) -> Iterator[Finding]:
 def _locate(file: str, folder: Path, kind: str) -> tuple[str, str]:
     """Return a file's path as settings hold it, and the problem with it or an empty string."""
     if "://" in file:
-        return file, _find_address_problem(file, kind)
+        return file, find_address_problem(file, kind)
     # A folder reached by a symbolic link has another parent than its name suggests.
     path = os.path.normpath(os.path.join(os.path.realpath(folder), os.path.expanduser(file)))
     if os.path.isfile(path) or _is_pattern(path):
@@ -410,33 +407,6 @@ def _locate(file: str, folder: Path, kind: str) -> tuple[str, str]:
     else:
         remedy = did_you_mean(os.path.basename(path), sorted(os.listdir(parent))) or " Correct the path."
     return file, text + remedy
-
-
-def _find_address_problem(file: str, kind: str) -> str:
-    """Say why an address cannot be fetched by Snakemake's storage plugins, or return an empty string."""
-    scheme, _, rest = file.partition("://")
-    host, _, name = rest.partition("/")
-    if kind != "a recording" and scheme in ADDRESSES:
-        return f"only recordings have addresses. Received: '{file}'. Download {kind} and give its path."
-    if scheme not in ADDRESSES or not host or not name or name.endswith("/"):
-        return (
-            f"expected the address of a file, beginning with {listed(f'{known}://' for known in ADDRESSES)}. "
-            f"Received: '{file}'. Correct it, or download the file and give its path."
-        )
-    if "{" in name or "?" in name:
-        return (
-            f"expected the address of one file. Received: '{file}'. List the addresses of several files, "
-            "without "
-            "patterns and queries, or download them."
-        )
-    plugin, extra = ADDRESSES[scheme]
-    if find_spec(f"snakemake_storage_plugin_{plugin}") is None:
-        return (
-            f"{scheme}:// needs Snakemake's plugin snakemake-storage-plugin-{plugin}. Expected it to be "
-            f"installed. Received: '{file}' in an environment without it. Install the extra {extra}: "
-            f"pip install 'odynn[{extra}]', in a clone python -m pip install -e '.[{extra}]'."
-        )
-    return ""
 
 
 def _is_pattern(path: str) -> bool:

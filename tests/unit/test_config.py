@@ -662,7 +662,7 @@ class TestShards:
 )
 def test_a_missing_storage_plugin_is_told_with_its_extra(folder, monkeypatch, address, extra):
     there = set()
-    monkeypatch.setattr("odynn.config.checks.find_spec", lambda name: name if name in there else None)
+    monkeypatch.setattr("odynn.config.addresses.find_spec", lambda name: name if name in there else None)
     plugin = {"workflow": "http"}.get(extra, extra)
     settings = minimal(target={"file": address})
     with pytest.raises(ConfigError, match=rf"snakemake-storage-plugin-{plugin}\..*'odynn\[{extra}\]'"):
