@@ -175,8 +175,8 @@ class Problem:
             }
             for row, (one, term) in enumerate(self._per_sweep):
                 given = {state: named[state] for state in one.term.states}
-                values = _values(term, given)
-                found[row, places] = one.weight * np.average(values, axis=0, weights=self._sweep_weights)
+                mean = np.average(_values(term, given), axis=0, weights=self._sweep_weights)
+                found[row, places] = one.weight * mean
         return {one.name: row for (one, _), row in zip(self._per_sweep, found, strict=True)}
 
     def _run(self, compute, columns, width=None):
