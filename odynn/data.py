@@ -188,6 +188,8 @@ class Target:
         truth: parameters of a synthetic target, else None.
         noise: state name to the standard deviation of the noise added, synthetic targets only.
         source: provenance, and every change made to the recording.
+        weights: [time, sweep] how much each sample counts in what a fit minimises, in proportion to the
+            others; 0: not at all. Those of held-out sweeps are 1. None: all count alike.
     """
 
     time: np.ndarray
@@ -200,6 +202,7 @@ class Target:
     truth: Mapping[str, float] | None = None
     noise: Mapping[str, float] | None = None
     source: Mapping[str, str] = field(default_factory=dict)
+    weights: np.ndarray | None = None
 
     @property
     def dt(self) -> float:
@@ -220,6 +223,7 @@ class Target:
             sweeps=self.sweeps[mask],
             train=self.train[mask],
             initial=None if self.initial is None else self.initial[mask],
+            weights=None if self.weights is None else self.weights[:, mask],
         )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from odynn.data import Target
 from odynn.fitting.losses import Loss
+from odynn.fitting.losses.weighting import weighted_channels
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ def residuals_of(loss: Loss, traces: Mapping[str, np.ndarray], target: Target) -
     """
     series, number, scales = [], 0, []
     for one in loss.elementwise:
-        channels = {name: np.asarray(array)[..., None] for name, array in one.term.channels(target).items()}
+        found = weighted_channels(one.term, target)
+        channels = {name: np.asarray(array)[..., None] for name, array in found.items()}
         memory = one.term.memory({state: trace[0] for state, trace in traces.items()})
         counts = np.asarray(channels.get("weight", np.ones((*target.stimulus.shape, 1))))
         steps = []

@@ -8,14 +8,12 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from odynn.config.addresses import find_address_problem
 from odynn.config.keys import experiment_schema
 from odynn.errors import did_you_mean, listed
 from odynn.fingerprint import losses_of
 
 Finding = tuple[tuple, str]
-
-ADDRESSES = ("http", "https", "s3")
-"""Schemes of the addresses that a recording may have."""
 
 
 def find_conflicts(settings: Mapping) -> list[Finding]:
@@ -121,6 +119,14 @@ def _preparation(target: Mapping) -> Iterator[Finding]:
     settings = target["preparation"]
     intervals = [(("mask", place), times) for place, times in enumerate(settings["mask"])]
     intervals += [(("baseline", channel), times) for channel, times in settings["baseline"].items()]
+    for place, entry in enumerate(settings["weights"]):
+        intervals += [(("weights", place, "times", at), times) for at, times in enumerate(entry["times"])]
+        if entry["sweeps"] is None and not entry["times"]:
+            yield (
+                ("target", "preparation", "weights", place),
+                "expected sweeps, times or both: a weight of everything changes nothing. Received: neither. "
+                "Say what it is for, or leave it out.",
+            )
     for path, (first, last) in intervals:
         if not first < last:
             yield (
@@ -383,7 +389,7 @@ def _locate_stimulus(target: dict, folder: Path) -> Iterator[Finding]:
 def _locate(file: str, folder: Path, kind: str) -> tuple[str, str]:
     """Return a file's path as settings hold it, and the problem with it or an empty string."""
     if "://" in file:
-        return file, _find_address_problem(file, kind)
+        return file, find_address_problem(file, kind)
     # A folder reached by a symbolic link has another parent than its name suggests.
     path = os.path.normpath(os.path.join(os.path.realpath(folder), os.path.expanduser(file)))
     if os.path.isfile(path) or _is_pattern(path):
@@ -401,26 +407,6 @@ def _locate(file: str, folder: Path, kind: str) -> tuple[str, str]:
     else:
         remedy = did_you_mean(os.path.basename(path), sorted(os.listdir(parent))) or " Correct the path."
     return file, text + remedy
-
-
-def _find_address_problem(file: str, kind: str) -> str:
-    """Say why an address cannot be fetched by Snakemake's storage plugins, or return an empty string."""
-    scheme, _, rest = file.partition("://")
-    host, _, name = rest.partition("/")
-    if kind != "a recording" and scheme in ADDRESSES:
-        return f"only recordings have addresses. Received: '{file}'. Download {kind} and give its path."
-    if scheme not in ADDRESSES or not host or not name or name.endswith("/"):
-        return (
-            f"expected the address of a file, beginning with {listed(f'{known}://' for known in ADDRESSES)}. "
-            f"Received: '{file}'. Correct it, or download the file and give its path."
-        )
-    if "{" in name or "?" in name:
-        return (
-            f"expected the address of one file. Received: '{file}'. List the addresses of several files, "
-            "without "
-            "patterns and queries, or download them."
-        )
-    return ""
 
 
 def _is_pattern(path: str) -> bool:

@@ -10,6 +10,7 @@ from odynn.data import Target
 from odynn.errors import FitError, users_code
 from odynn.fitting.losses.combination import WeightedTerm
 from odynn.fitting.losses.masks import filled, sample_weights
+from odynn.fitting.losses.weighting import ignored, weighted_channels
 from odynn.simulation.dynamics import Dynamics
 
 
@@ -23,7 +24,8 @@ class Data(NamedTuple):
             where no sample is missing.
         channels: for each term its channels, name to [time, sweep, 1].
         valid: [time] 1 for samples of the target, 0 for padding.
-        seen: [time, sweep, 1] 1 where the voltage was observed, else 0; None where it always was.
+        seen: [time, sweep, 1] 1 where the voltage was observed and has a weight, else 0; None where it
+            always was and has.
         initial: [sweep, 1] mV, or None.
     """
 
@@ -83,7 +85,9 @@ class Observation:
             return tf.constant(np.pad(array, ((0, extra), (0, 0)))[..., None], dtype)
 
         gaps = {state: sample_weights(target, (state,)) for state in self.states}
-        voltage = gaps.get("V")
+        seen, out = gaps.get("V"), ignored(target)
+        if out is not None:
+            seen = ~out if seen is None else (seen > 0) & ~out
         return Data(
             stimulus=tensor(target.stimulus),
             observed=tuple(
@@ -99,7 +103,7 @@ class Observation:
                 for channels in self._channels
             ),
             valid=tf.constant(np.pad(np.ones(len(target.time)), (0, extra)), dtype),
-            seen=None if voltage is None else weights(voltage > 0),
+            seen=None if seen is None else weights(seen > 0),
             initial=None if target.initial is None else tf.constant(target.initial[:, None], dtype),
         )
 
@@ -187,7 +191,8 @@ def _checked(one: WeightedTerm, target: Target) -> dict[str, np.ndarray]:
     """Return the channels of a term, each of the right shape and finite."""
     rule = f"loss: {type(one.term).__name__}.channels must return a dict of arrays [time, sweep]."
     with users_code(FitError, rule, "Correct it."):
-        channels = {name: np.asarray(array, float) for name, array in one.term.channels(target).items()}
+        found = weighted_channels(one.term, target)
+        channels = {name: np.asarray(array, float) for name, array in found.items()}
     shape = target.stimulus.shape
     for name, array in channels.items():
         if array.shape != shape or not np.isfinite(array).all():

@@ -10,6 +10,7 @@ from odynn.data import Parameter, Target
 from odynn.errors import FitError, listed, users_code
 from odynn.fitting.kernels import Kernels
 from odynn.fitting.losses import Loss, SweepTerm, make_loss
+from odynn.fitting.losses.weighting import bridged, ignored, sweep_weights
 from odynn.fitting.transforms import Transform
 from odynn.simulation.blocks import block_width, narrowed, run_blocks
 from odynn.simulation.device import memory_budget
@@ -59,7 +60,12 @@ class Problem:
         self._width = block_width(target.stimulus.shape[1], starts)
         self._threads, self._memory = threads, memory_budget()
         self.observed_states = self._kernels.observed_states
-        self._per_sweep = [(one, one.term.prepare(target)) for one in loss.per_sweep]
+        self._ignored, self._sweep_weights = ignored(target), sweep_weights(target)
+        compared = target
+        if self._ignored is not None:
+            traces = {state: bridged(trace, self._ignored) for state, trace in target.observed.items()}
+            compared = replace(target, observed=traces)
+        self._per_sweep = [(one, one.term.prepare(compared)) for one in loss.per_sweep]
         self._given = (dynamics, target, parameters, starts, threads)
         self._others: dict[str, Problem] = {}
 
@@ -163,10 +169,14 @@ class Problem:
             if not finite.any():
                 continue
             places = np.arange(values.shape[1])[starts][finite]
-            named = {state: trace[..., finite] for state, trace in zip(states, traces, strict=True)}
+            named = {
+                state: bridged(trace[..., finite], self._ignored)
+                for state, trace in zip(states, traces, strict=True)
+            }
             for row, (one, term) in enumerate(self._per_sweep):
                 given = {state: named[state] for state in one.term.states}
-                found[row, places] = one.weight * np.mean(_values(term, given), axis=0)
+                mean = np.average(_values(term, given), axis=0, weights=self._sweep_weights)
+                found[row, places] = one.weight * mean
         return {one.name: row for (one, _), row in zip(self._per_sweep, found, strict=True)}
 
     def _run(self, compute, columns, width=None):

@@ -18,6 +18,7 @@ from scipy.optimize import lsq_linear
 
 from odynn.data import Parameter, Starts, Target
 from odynn.errors import FitError, listed
+from odynn.fitting.losses.weighting import bridged, counted
 from odynn.models.equations import Membrane
 from odynn.models.initial import initial_states
 from odynn.models.model import BioNeuron
@@ -43,7 +44,9 @@ def regressed_starts(model: type[BioNeuron], starts: Starts, target: Target, sol
     within the range that it is drawn from, a little inside its ends. Everything else of a start stays
     as drawn: in a spiking model the capacitance too, since the stimulus is small beside the currents of
     a spike, and what noise and wrong kinetics make of the equations is least where all terms vanish.
-    Each start is computed by itself.
+    Each start is computed by itself. Samples that are missing or have the weight 0 in the target drive
+    the gates by straight lines and give no equation; the others give theirs with their weight. What a
+    loss passes over in windows of its own is not known here.
 
     Args:
         model: with a declared membrane.
@@ -112,7 +115,9 @@ class _Regression:
         factors = any(current.factor is not None for current in self.membrane.currents.values())
         driven = any(gate.driver != "V" for gate in self.membrane.gates.values())
         self.ions_matter = bool(self.membrane.concentrations) and (factors or driven)
-        self.V = np.asarray(target.observed["V"], dtype=float)
+        V = np.asarray(counted(target).observed["V"], dtype=float)
+        gone = np.isnan(V)
+        self.V = bridged(V, gone)
         self.initial = np.atleast_1d(np.asarray(model.default_init_state, dtype=float))
         self.at_rest = target.initial is not None
         first = np.full(self.V.shape[1], self.initial[0])
@@ -126,8 +131,12 @@ class _Regression:
         self.slope = _averaged(np.diff(trace, axis=0) / self.dt, self.steps)
         jumps = np.abs(np.diff(target.stimulus, axis=0, prepend=target.stimulus[:1]))
         spoilt = jumps > _JUMP * max(np.ptp(target.stimulus), np.finfo(float).tiny)
-        kept = _averaged(spoilt.astype(float), self.steps) == 0.0
-        self.kept = kept if kept.mean() >= _FEWEST else np.ones_like(kept)
+        # A step needs the voltage before it too.
+        gone[1:] |= gone[:-1]
+        known = _averaged(gone.astype(float), self.steps) == 0.0
+        kept = known & (_averaged(spoilt.astype(float), self.steps) == 0.0)
+        self.kept = kept if kept.sum() >= _FEWEST * known.sum() else known
+        self.weights = None if target.weights is None else _averaged(target.weights, self.steps)[self.kept]
 
     def solve(self, drawn: Mapping[str, float]) -> dict[str, float]:
         """Return the conductances and the capacitance found, followers of a group included.
@@ -168,6 +177,9 @@ class _Regression:
                 columns[leader] = columns.get(leader, 0.0) + term[self.kept]
             else:
                 rest = rest - P[name] * term[self.kept]
+        if self.weights is not None:
+            root = np.sqrt(self.weights)
+            columns, rest = {name: column * root for name, column in columns.items()}, rest * root
         return columns, rest
 
     def _least_squares(self, columns: Mapping[str, np.ndarray], rest: np.ndarray) -> dict[str, float]:
@@ -178,7 +190,7 @@ class _Regression:
                 rest = rest - lower * columns[name]
         names = [name for name, (lower, upper) in bounds.items() if lower < upper]
         A = np.array([columns[name] for name in names])
-        if not names or not (np.isfinite(A).all() and np.isfinite(rest).all()):
+        if not names or not rest.size or not (np.isfinite(A).all() and np.isfinite(rest).all()):
             return {}
         # From the normal equations, by their spectrum: sums in a fixed order, and a few numbers to solve.
         size = np.sqrt(np.einsum("iw,iw->i", A, A))

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from odynn.data import Best, Target
@@ -32,6 +33,7 @@ _LEFT, _RIGHT = 0.92, 0.28  # inches beside the panels
 _HEADING, _TITLE, _SCORE = 0.34, 0.19, 0.17
 _STIMULUS, _GAP, _CELL_GAP, _TICKS = 0.42, 0.07, 0.15, 0.36
 _COLUMN_GAP = 0.22
+_UNWEIGHED = {"color": MUTED, "alpha": 0.2, "lw": 0}
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def traces(
     """Draw each sweep's recording, the best fits on top, and the stimulus below.
 
     Training and held-out sweeps stand in two groups, each panel with the RMSE and R² of the best
-    start. All panels share their axes.
+    start. All panels share their axes. Times of weight 0, which the fit passes over, are shaded.
 
     Args:
         target: the recorded traces, [time, sweep] per observed state.
@@ -194,6 +196,8 @@ class _Panels:
                 Line2D([], [], color=middle, lw=1, alpha=0.6, label=f"next best {self.starts - 1}")
             )
         handles.append(Line2D([], [], color=MUTED, lw=1, label="stimulus"))
+        if self.target.weights is not None and (self.target.weights == 0).any():
+            handles.append(Patch(**_UNWEIGHED, label="not fitted (weight 0)"))
         self.figure.legend(
             handles=handles,
             loc="upper left",
@@ -257,6 +261,8 @@ class _Panels:
     def _draw(self, axes: Axes, state: str, place: int, held_out: bool) -> None:
         if held_out:
             axes.set_facecolor(SHADE)
+        for first, last in self._unweighed(place):
+            axes.axvspan(first, last, **_UNWEIGHED, zorder=0)
         recorded = self.target.observed[state][:, place]
         axes.plot(*envelope(self.time, recorded, self.most), color=self.target_color, lw=1.1, alpha=0.75)
         simulated = self.best.states.get(state)
@@ -268,6 +274,15 @@ class _Panels:
                 axes.plot(*trace, color=self.shades[rank - 1], lw=0.8, alpha=0.55)
             else:
                 axes.plot(*trace, color=self.best_color, lw=1.2)
+
+    def _unweighed(self, place: int) -> list[tuple[float, float]]:
+        """Return when the samples of a sweep have the weight 0: beginnings and ends, as drawn."""
+        if self.target.weights is None:
+            return []
+        out = np.concatenate([[False], self.target.weights[:, place] == 0, [False]])
+        edges = np.flatnonzero(np.diff(out))
+        begins = np.concatenate([[2 * self.time[0] - self.time[1]], self.time])
+        return [(begins[first], self.time[last - 1]) for first, last in edges.reshape(-1, 2)]
 
     def _beyond(self, state: str, place: int) -> bool:
         if state not in self.best.states:

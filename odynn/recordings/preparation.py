@@ -43,7 +43,7 @@ def correct(recording: Recording, preparation: Mapping | None) -> Recording:
                 f"preparation.baseline: expected a channel of {name}, which are {listed(traces)}. Received: "
                 f"'{channel}'. Correct it."
             )
-        part = _inside(recording.time, [interval])
+        part = within(recording.time, [interval])
         if not part.any():
             raise RecordingError(
                 f"preparation.baseline.{channel}: expected times within {name}, {recording.time[0]:.10g} to "
@@ -140,7 +140,7 @@ def find_uncounted(recording: Recording, preparation: Mapping | None) -> tuple[n
     out = np.zeros(recording.stimulus.shape, dtype=bool)
     notes = {}
     if settings.get("mask"):
-        out |= _inside(recording.time, settings["mask"])[:, None]
+        out |= within(recording.time, settings["mask"])[:, None]
         said = ", ".join(f"{first:g} to {last:g}" for first, last in settings["mask"])
         notes["mask"] = f"{said} ms do not count"
     blank = settings.get("blank") or {}
@@ -176,7 +176,7 @@ def find_jumps(recording: Recording, least: float | None = None) -> np.ndarray:
     return change >= least
 
 
-def _inside(time: np.ndarray, intervals: Sequence[Sequence[float]]) -> np.ndarray:
+def within(time: np.ndarray, intervals: Sequence[Sequence[float]]) -> np.ndarray:
     """Return which times lie in any of some intervals, both ends included up to rounding."""
     slack = 1e-6 * (time[-1] - time[0]) / (time.size - 1)
     inside = np.zeros(time.size, dtype=bool)

@@ -11,6 +11,7 @@ from odynn.errors import RecordingError, did_you_mean, listed
 from odynn.recordings import resampling
 from odynn.recordings.channels import CHANNELS
 from odynn.recordings.checks import find_gap
+from odynn.recordings.weights import find_weight_problems
 
 RESAMPLE = ("mean", "sample")
 STATE_UNITS = {"V": "mV"}
@@ -70,6 +71,10 @@ class Plan:
     def take(self, trace: np.ndarray) -> np.ndarray:
         """Return the part [time, sweep] of a trace of the recording."""
         return trace[self.first : self.last + 1, self.places]
+
+    def ends(self, recording: Recording) -> np.ndarray:
+        """Return when each step ends, in ms of the recording's own time."""
+        return recording.time[self.first] + np.arange(1, self.steps + 1) * self.ratio * self.interval
 
     def part(self, recording: Recording) -> Recording:
         """Return the part of a recording that is used, as a recording."""
@@ -173,6 +178,9 @@ def make_plan(recording: Recording, request: Request, uncounted: np.ndarray) -> 
             f"{name} that are used. Received: {request.dt:g} ms. Take a smaller dt, or a longer window."
         )
     plan = Plan(first, last, *selected, interval, ratio, steps)
+    if steps >= 2:
+        weights, used = (request.preparation or {}).get("weights") or (), recording.sweeps[plan.places]
+        problems += find_weight_problems(weights, plan.ends(recording), used, plan.train)
     if recording.clamp == "voltage" and problems:
         return plan, problems
     return plan, problems + find_value_problems(recording, plan, request.membrane, uncounted)

@@ -26,6 +26,7 @@ from odynn.recordings.selection import (
     find_request_problems,
     make_plan,
 )
+from odynn.recordings.weights import make_weights
 
 logger = logging.getLogger(__name__)
 
@@ -220,7 +221,8 @@ def prepare(
         window: [from, to], the part that is used, in ms of the recording's own time; None: all of it.
         resample: "mean" as said above; "sample" takes the sample nearest to the start of each step
             for the stimulus and nearest to its end for a response.
-        preparation: corrections, repeats and samples that do not count, as in the configuration.
+        preparation: corrections, repeats, samples that do not count, and weights, as in the
+            configuration.
         initial: whether to keep the first voltage of each sweep, for simulations to start from: the
             recorded one, or in voltage clamp that of the command.
         current: unit of the model's currents, for voltage clamp; None: a density where there is an area,
@@ -266,11 +268,16 @@ def _prepare(recording: Recording, request: Request, initial: bool) -> Target:
         else traces
     )
     held = stimulus if recording.clamp == "voltage" else traces.get("V")
-    first = held[0].copy() if initial and held is not None else None
+    first = None
+    if initial and held is not None:
+        # The first sample that counts: a masked beginning has no voltage.
+        first = held[np.argmax(~np.isnan(held), axis=0), np.arange(held.shape[1])]
     if initial and first is None:
         notes["initial state"] = "the model's own: the recording has no voltage to start from"
         logger.warning("The recording has no voltage, so simulations start from the model's own state.")
 
+    used, given = recording.sweeps[plan.places], (request.preparation or {}).get("weights") or ()
+    weights, said = make_weights(given, plan.ends(recording), used, plan.train)
     ends = np.arange(1, plan.steps + 1)
     if request.resample == "mean":
         stimulus = resampling.step_means(stimulus, plan.ratio, plan.steps)
@@ -289,10 +296,15 @@ def _prepare(recording: Recording, request: Request, initial: bool) -> Target:
         stimulus=stimulus,
         observed=observed,
         units=wanted | ({"stimulus": "mV"} if recording.clamp == "voltage" else {}),
-        sweeps=recording.sweeps[plan.places],
+        sweeps=used,
         train=plan.train,
         initial=first,
-        source=dict(recording.source) | _describe(recording, plan, request) | notes | _about(recording),
+        source=dict(recording.source)
+        | _describe(recording, plan, request)
+        | notes
+        | said
+        | _about(recording),
+        weights=weights,
     )
 
 

@@ -212,6 +212,7 @@ KINDS = {
                 # A target knows no parameter table; whoever makes one may add the parameters to `units`.
                 _states("truth", (), "f8", "{} of the ground truth", units="unknown", optional=True),
                 _states("noise", (), "f8", "standard deviation of the noise added to {}", optional=True),
+                Item("weights", ("time", "sweep"), "f8", "weight in the fit", "1", optional=True),
             ),
             ("units", "source"),
         ),

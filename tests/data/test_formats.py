@@ -81,6 +81,21 @@ def test_every_reference_is_in_the_matrix(data_folder):
     assert {path.stem for path in (data_folder / "reference").glob("*.h5")} == set(MATRIX)
 
 
+def test_every_file_is_in_the_matrix(data_folder):
+    """Beside the references and licences, there is no file that no row reads."""
+    read_ones = {
+        Path(file).relative_to(data_folder)
+        for name in MATRIX
+        for file in recordings.files_of(settings_of(name, data_folder))
+    }
+    there = {path.relative_to(data_folder) for path in data_folder.glob("*/*") if path.is_file()}
+    there = {
+        path for path in there if path.parts[0] != "reference" and path.stem not in ("LICENSE", "LICENCE")
+    }
+    assert len(there) == 45
+    assert there == read_ones
+
+
 @pytest.mark.parametrize("name", MATRIX)
 def test_native_file_against_the_reference(data_folder, name):
     found, every = read(name, data_folder), MATRIX[name][1]

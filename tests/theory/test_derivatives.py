@@ -210,8 +210,9 @@ def residuals_of(entry, target, errors, traces, first):
         slow = lfilter([0.1], [1, -0.9], simulated, axis=0, zi=0.9 * start)[0]
         total = 1 + 1e-3 * np.cumsum(slow * traces["V"], axis=0)
         r = [slow, 0.01 * (total - target.observed["V"][..., None])]
+    counts = counts * (1.0 if target.weights is None else target.weights)
     scale = np.sqrt(entry["weight"] if "weight" in entry else 1.0)
-    scale = scale * np.sqrt(counts.size / counts.sum()) * counts[..., None]
+    scale = scale * np.sqrt(counts.size / counts.sum()) * np.sqrt(counts[..., None])
     return np.concatenate([(scale * one).reshape(-1, one.shape[-1]) for one in r])
 
 
@@ -281,7 +282,7 @@ def check(model, solver, target, entries, problem, table, base, nudges, losses=T
 
 @pytest.fixture
 def case(load, make_target, make_problem, columns):
-    def case(name, solver, rest, length=LENGTH, terms=False):
+    def case(name, solver, rest, length=LENGTH, terms=False, weighted=False):
         model, (dt, levels, weights, fixed) = load(name), MODELS[name]
         stimulus = np.zeros((length, 2))
         stimulus[length // 10 :] = levels
@@ -289,6 +290,9 @@ def case(load, make_target, make_problem, columns):
         given = rest if rest is not None and model.step is BioNeuron.step else None
         target = make_target(model, dt, stimulus, tuple(weights), given, solver)
         target = replace(target, initial=rest)
+        if weighted:
+            w = np.random.default_rng(3).uniform(0.1, 4.0, target.stimulus.shape)
+            target = replace(target, weights=w)
         loss, entries = make_loss(weights), plain(weights)
         if terms:
             loss, entries = every_term(target, weights, model.states[-1])
@@ -315,6 +319,12 @@ def test_both_kinds_of_scale_and_fixed_parameters_were_among_these(load):
     scales = [{row.scale for row in load(name).table().values()} for name in ("celegans", "pospischil")]
     assert scales == [{"linear", "log"}, {"linear", "log"}]
     assert not load("hodgkinhuxley").table()["q10"].free
+
+
+# A user's own step is nudged in another way than a declared one.
+@pytest.mark.parametrize("name", ["leaky", "Original"])
+def test_derivatives_with_weights_of_samples(name, case):
+    check(*case(name, IMPLICIT, REST, terms=True, weighted=True), nudges=(0.0, 0.7))
 
 
 # A segment of the forward kernels is 32 steps long, one of the adjoint √T, but at least 32.

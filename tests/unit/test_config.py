@@ -15,6 +15,7 @@ import yaml
 
 from odynn import config
 from odynn.errors import ConfigError, RecordingError
+from odynn.recordings import files  # noqa: F401 - here before a stand-in for its package is
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -139,6 +140,7 @@ RECORDING = {
         "junction_potential": 14.4,
         "mask": [[1, 2]],
         "blank": {"before": 0.5, "after": 1, "jump": 10},
+        "weights": [{"weight": 2.0, "sweeps": [0], "times": [[1.5, 2.5]]}],
     },
     "sweeps": [0, 1, 2],
     "train": [0],
@@ -386,6 +388,7 @@ def test_defaults_are_filled_in(folder):
             "junction_potential": None,
             "mask": [],
             "blank": {"before": 0.0, "after": 0.0, "jump": None},
+            "weights": [],
         },
         "sweeps": None,
         "train": None,
@@ -652,6 +655,20 @@ class TestShards:
         )
         assert many[: len(few)] == few
         assert many[-1] == "1600000-1999999"
+
+
+@pytest.mark.parametrize(
+    ("address", "extra"), [("https://a.org/b.csv", "workflow"), ("s3://rig/day/b.csv", "s3")]
+)
+def test_a_missing_storage_plugin_is_told_with_its_extra(folder, monkeypatch, address, extra):
+    there = set()
+    monkeypatch.setattr("odynn.config.addresses.find_spec", lambda name: name if name in there else None)
+    plugin = {"workflow": "http"}.get(extra, extra)
+    settings = minimal(target={"file": address})
+    with pytest.raises(ConfigError, match=rf"snakemake-storage-plugin-{plugin}\..*'odynn\[{extra}\]'"):
+        check(settings, folder)
+    there.add(f"snakemake_storage_plugin_{plugin}")
+    assert check(settings, folder).experiments["x"]["target"]["file"] == address
 
 
 class TestPaths:

@@ -354,6 +354,21 @@ def test_traces_show_every_sweep_with_the_best_fit_on_top():
         assert axes.get_xlim() == figure.axes[0].get_xlim()
 
 
+def test_times_of_weight_zero_are_shaded():
+    target, _, best = make(sweeps=3, best=1)
+    assert not any(axes.patches for axes in plotting.traces(target, best).axes)
+    weights = np.full(target.stimulus.shape, 2.0)
+    weights[:10, 0] = weights[50:60, 0] = weights[[70, -1], 1] = 0.0
+    figure = plotting.traces(replace(target, weights=weights), best)
+    assert "not fitted (weight 0)" in texts(figure)
+    spans = [
+        [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches] for axes in figure.axes
+    ]
+    np.testing.assert_allclose(spans[0], [(0, 5), (25, 30)])  # ms, of steps of 0.5
+    np.testing.assert_allclose(spans[2], [(35, 35.5), (99.5, 100)])
+    assert spans[1] == spans[3] == spans[4] == spans[5] == []
+
+
 def test_traces_find_a_sweep_by_its_number():
     target, _, best = make(sweeps=3, best=1)
     turned = replace(

@@ -126,6 +126,71 @@ def test_a_step_counts_where_all_its_samples_do(dt, resample):
     assert seen[(found.time < 30 - half) | (found.time > 33 + half)].all()
 
 
+def test_simulations_start_from_the_first_voltage_that_counts():
+    recording = make()
+    recording.responses["V"][:] = np.linspace(-80, 20, TIME.size)[:, None]
+    preparation = {"mask": [[0, 5]]}
+    target = recordings.prepare(recording, dt=0.5, area=1e2, preparation=preparation, initial=True)
+    np.testing.assert_allclose(target.initial, recording.responses["V"][11])
+
+
+def weighed(entries, **changes):
+    given = {"dt": 0.5, "area": 1e2, "train": [3, 5]} | changes
+    return recordings.prepare(make(), preparation={"weights": entries}, **given)
+
+
+def test_weights_of_sweeps_and_times(tmp_path):
+    entries = [
+        {"weight": 2.0, "sweeps": [5]},
+        {"weight": 3.0, "times": [[40, 45], [44, 50]]},
+        {"weight": 0.0, "sweeps": [3], "times": [[48, 60]]},
+    ]
+    target = weighed(entries, window=[20, 80])
+    assert target.weights.shape == target.stimulus.shape
+    time = target.time + 20  # of the recording
+    thrice, never = (time >= 40) & (time <= 50), (time >= 48) & (time <= 60)
+    assert thrice.sum() == 21 and never.sum() == 25
+    np.testing.assert_array_equal(target.weights[:, 0], np.where(never, 0.0, np.where(thrice, 3.0, 1.0)))
+    np.testing.assert_array_equal(target.weights[:, 2], np.where(thrice, 6.0, 2.0))
+    assert (target.weights[:, 1] == 1).all()  # held out
+    assert not np.isnan(target.observed["V"]).any()  # what the fit ignores is still there
+    assert (
+        target.source["weights"] == "2 for sweeps 5; 3 for 40 to 45, 44 to 50 ms; 0 for sweeps 3, 48 to 60 ms"
+    )
+    assert target.select(target.train).weights.shape == (120, 2)
+    storage.write_target(tmp_path / "target.h5", target, {})
+    np.testing.assert_array_equal(storage.read_target(tmp_path / "target.h5").weights, target.weights)
+
+
+def test_no_weights():
+    target = weighed([])
+    assert target.weights is None and target.select(target.train).weights is None
+    assert "weights" not in target.source
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"sweeps": [3, 4]}, r"weights\[1\].sweeps: .*fitted, which are 3, 5; .*Received: 4\. Take it out"),
+        ({"sweeps": [9]}, r"weights\[1\].sweeps: .*Received: 9"),
+        ({"times": [[10, 20], [0.7, 0.9]]}, r"weights\[1\].times: .*0.5 to 99.5 ms. Received: \[0.7, 0.9\]"),
+        ({"times": [[200, 300]]}, r"weights\[1\].times: expected times within the part of the recording"),
+        ({"weight": -1.0}, r"weights\[1\].weight: expected a number ≥ 0. Received: -1.0"),
+        ({"weight": None}, r"weights\[1\].weight: expected a number ≥ 0. Received: None"),
+        ({"weight": 0.0, "sweeps": [5]}, r"preparation.weights: .*in every sweep.*Received: none in sweep 5"),
+    ],
+)
+def test_weights_that_cannot_be(entry, message):
+    with pytest.raises(RecordingError, match=message):
+        weighed([{"weight": 2.0, "times": [[10, 20]]}, {"weight": 2.0} | entry])
+
+
+def test_weights_of_a_part_that_is_too_short():
+    with pytest.raises(RecordingError, match=r"dt: expected a step that fits at least twice") as caught:
+        weighed([{"weight": 2.0, "times": [[20, 21]]}], window=[20, 20.5])
+    assert "weights" not in str(caught.value)
+
+
 def test_a_sweep_of_which_nothing_counts_is_refused():
     with pytest.raises(RecordingError, match="at least one sample of every sweep.*none in sweep 3"):
         recordings.prepare(make(), dt=0.5, area=1e2, preparation={"mask": [[-1, 1000]]})

@@ -71,6 +71,7 @@ def make(name, seed=0, starts=4, times=11, sweeps=3):
                 truth={"g_K": 1.25, "C_m": 1 / 3},
                 noise={"V": 0.5} if seed % 4 == 1 else {},
                 source={"file": "aiy.csv", "sha256": "00ff", "changes": "cut 1 ms; µ"},
+                weights=rng.random((times, sweeps)),
             )
         return Target(
             stimulus=column(times, sweeps),

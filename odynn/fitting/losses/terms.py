@@ -31,7 +31,8 @@ class ElementwiseTerm:
         """Return everything that ``residuals`` needs of the target, prepared once.
 
         Args:
-            target: the sweeps to fit. A missing sample is NaN.
+            target: the sweeps to fit. A missing sample is NaN, and so is one whose weight in the target
+                is 0; other weights of the target multiply the residuals without the term's doing.
 
         Returns:
             Name to [time, sweep], finite. One called ``weight`` multiplies the residuals of the term
@@ -80,7 +81,9 @@ class ElementwiseTerm:
 class SweepTerm:
     """A number a sweep, computed from whole traces in numpy; for methods that need no derivatives.
 
-    Its value is the mean over sweeps. A subclass gives at least ``states`` and ``values``, and
+    Its value is the mean over sweeps, weighted where the target has weights by the mean of those of a
+    sweep's samples; straight lines take the place of what has the weight 0, in the target as in the
+    traces. A subclass gives at least ``states`` and ``values``, and
     ``prepare`` if it needs the target.
     """
 
