@@ -285,8 +285,8 @@ def _conclude(
     else:
         say(f"Different: {differ}, results by up to {spelt_relative(largest)} of their value.")
     say(
-        f"The tolerance is {TOLERANCE:g} of the value: what another division into shards, processor or library "
-        "may leave of the same fit."
+        f"The tolerance is {TOLERANCE:g} of the value: what another division into shards, processor or "
+        "library may leave of the same fit."
     )
     _show_differences(found)
     if found.verdict == "within tolerance":

@@ -44,7 +44,7 @@ def find_causes(then: Mapping, now: Mapping) -> list[Cause]:
     ]
     own = [
         Cause("own code", name, was, is_now)
-        for name, was, is_now in _pairs(then.get("own_code"), now.get("own_code"))
+        for name, was, is_now in _pairs(*map(_by_name, (then.get("own_code"), now.get("own_code"))))
     ]
     # The fingerprint covers the user's own files too: it says nothing of odynn where they differ.
     if not own and _spelt(then.get("code_fingerprint")) not in ("", _spelt(now.get("code_fingerprint"))):
@@ -56,6 +56,17 @@ def find_causes(then: Mapping, now: Mapping) -> list[Cause]:
     for key in then:
         if key in now and key not in _NO_CAUSES | {"versions", "code_fingerprint"} and then[key] != now[key]:
             found.append(Cause(key, key.replace("_", " "), _spelt(then[key]), _spelt(now[key])))
+    return found
+
+
+def _by_name(own_code: object) -> dict[str, str] | list[dict[str, str]]:
+    """Return hashes by ``file.py:ClassName``: a file in another folder is the same file."""
+    if isinstance(own_code, list):
+        return [_by_name(one) for one in own_code]
+    found: dict[str, str] = {}
+    for name, digest in sorted((own_code or {}).items()):
+        tail = name.rpartition("/")[2]
+        found[tail] = f"{found[tail]} {digest}" if tail in found else digest
     return found
 
 

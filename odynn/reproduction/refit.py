@@ -201,15 +201,12 @@ class Refit:
                 self._follow(running, logs)
             except KeyboardInterrupt:
                 raise FitError(
-                    "The refit was stopped. With --output FOLDER it would go on at the next call; it went "
-                    "into "
-                    f"{self.folder}."
+                    "The refit was stopped. With --output FOLDER, the same command goes on where it was."
                 ) from None
             except BrokenProcessPool:
                 raise FitError(
                     "A process of the refit was killed, perhaps for lack of memory. Received: no result. "
-                    "Try with "
-                    "fewer at once: --cores 1."
+                    "Try with fewer at once: --cores 1."
                 ) from None
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
