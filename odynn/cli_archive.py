@@ -79,10 +79,8 @@ def _check_sources(finished: "Finished", located: Mapping["Source", Path | None]
         if source.kind == "code" and wanted and code_digest(path, source) != wanted:
             raise FitError(
                 f"{path} must be the file that was fitted, for the archive to be of use. Received: code "
-                "that was "
-                f"changed since ({wanted} then, {code_digest(path, source)} now). Restore it, say where "
-                "the old one is "
-                "(--data FOLDER), or run the workflow again."
+                f"that was changed since ({wanted} then, {code_digest(path, source)} now). Restore it, say "
+                "where the old one is (--data FOLDER), or run the workflow again."
             )
     data = {source: path for source, path in located.items() if source.kind != "code"}
     if not data:
@@ -97,8 +95,7 @@ def _check_sources(finished: "Finished", located: Mapping["Source", Path | None]
         if wrong:
             raise FitError(
                 "The recording must be the one that was fitted. Received: "
-                f"{listed(source.name for source in data)} "
-                f"with another {listed(wrong)} than target.h5 says. Restore it, say where the old one is "
-                "(--data "
-                "FOLDER), or leave it out: --no-recording."
+                f"{listed(source.name for source in data)} with another {listed(wrong)} than target.h5 "
+                "says. Restore it, say where the old one is (--data FOLDER), or leave it out: "
+                "--no-recording."
             )

@@ -25,8 +25,8 @@ def add_command(commands) -> None:
         "reproduce",
         help="fit a finished experiment again, and say whether the numbers are the same",
         description="Fits a finished experiment again from its recording, and compares all numbers. Models "
-        "and losses of one's own are run, also those in an archive. Ends with 0 if the numbers are the same, "
-        "bit for bit or within 1e-5 of their value, else with 1.",
+        "and losses of one's own are run, also those in an archive. Ends with 0 if the numbers are the "
+        "same, bit for bit or within 1e-5 of their value, else with 1.",
     )
     reproduce.add_argument("results", help="results/EXPERIMENT, its fit.h5, or an archive of `odynn archive`")
     reproduce.add_argument(
@@ -124,14 +124,13 @@ def _refitted(
     stored = bool(recording) and (options.from_target or bool(lost))
     if stored and not finished.target:
         raise StorageError(
-            f"The recording {listed(lost)} must be found, or target.h5 be beside {finished.path}. "
-            "Received: neither. "
-            "Say where the recording is: --data FOLDER."
+            f"The recording {listed(lost)} must be found, or target.h5 be beside {finished.path}. Received: "
+            "neither. Say where the recording is: --data FOLDER."
         )
     with ExitStack() as stack:
         folder = Path(options.output or stack.enter_context(TemporaryDirectory(prefix="odynn-")))
         cores = options.cores or _cores()
-        refit = reproduction.Refit(finished, located, folder.absolute(), cores, say)
+        refit = stack.enter_context(reproduction.Refit(finished, located, folder.absolute(), cores, say))
         now = refit.stamp()
         causes = reproduction.find_causes(finished.made_by, now)
         _show_conditions(finished.made_by, now, causes)
@@ -197,8 +196,7 @@ def locate(
         if source.kind == "code" and path is None:
             raise StorageError(
                 f"The file {source.file} must be there, since the fit used its class {source.rest[1:]}. "
-                "Received: no "
-                "such file in "
+                "Received: no such file in "
                 f"{listed([*folders, finished.folder, 'the folders above it', 'the working directory'])}. "
                 "Say where it is: --data FOLDER."
             )
@@ -221,7 +219,11 @@ def _compared(finished: "Finished", folder: Path) -> "Comparison":
     found += reproduction.compare(finished.fit, now).of("fit.h5")
     best, again = finished.beside("best"), folder / "best.h5"
     if best and again.is_file():
-        found += reproduction.compare(storage.read_best(best), storage.read_best(again)).of("best.h5")
+        runs, rerun = storage.read_best(best), storage.read_best(again)
+        found += reproduction.compare(runs, rerun).of("best.h5")
+        left = sorted(set(runs.ids.tolist()) & set(now.ids.tolist()) - set(rerun.ids.tolist()))
+        if left:
+            say(f"best.h5: no longer among the best, and not compared: {listed(left)}.")
     return found
 
 
@@ -249,8 +251,7 @@ def _about_data(finished: "Finished", recording: list["Source"], changed: list["
         return f"Data: {names}, the same as then."
     return (
         f"Data: {names}, NOT the same as then ({'; '.join(_spelt(cause) for cause in changed)}), so that "
-        "other numbers "
-        "are to be expected. With --from-target, target.h5 is fitted in its place."
+        "other numbers are to be expected. With --from-target, target.h5 is fitted in its place."
     )
 
 
@@ -321,15 +322,13 @@ def _explain(
     for cause in causes:
         if cause.kind == "own code":
             yield (
-                f"Cause: {cause.name} is not the code that was fitted ({cause.then} then, {cause.now} "
-                "now). Restore the "
-                "file, or say where the old one is: --data FOLDER."
+                f"Cause: {cause.name} is not the code that was fitted ({cause.then} then, {cause.now} now). "
+                "Restore the file, or say where the old one is: --data FOLDER."
             )
         elif cause.kind == "data":
             yield (
                 f"Cause: the data are not the same. {_spelt(cause)}. Restore the recording, say where the "
-                "old one is "
-                "(--data FOLDER), or fit what is stored of it: --from-target."
+                "old one is (--data FOLDER), or fit what is stored of it: --from-target."
             )
         else:
             yield f"Cause, possibly: {_spelt(cause)}."
@@ -341,8 +340,7 @@ def _explain(
     if not causes and not edited:
         yield (
             "Python, libraries, code and data are the same. What is left is another kind of processor, or "
-            "a fit.h5 that "
-            "was changed."
+            "a fit.h5 that was changed."
         )
 
 
@@ -355,13 +353,12 @@ def _remedy(
     )
     if archived and archived.software:
         return (
-            f"To fit with the code and the versions that made it: unpack {options.results}, run {set_up} "
-            "in its folder "
-            f"software, and there .venv/bin/odynn reproduce with the path of the archive."
+            f"To fit with the code and the versions that made it: unpack {options.results}, run {set_up} in "
+            "its folder software, and there .venv/bin/odynn reproduce with the path of the archive."
         )
     version = finished.stamp.get("odynn_version")
     return (
         f"To fit with the code and the versions that made it: check out the odynn {version} that you used "
-        "then (its "
-        f"requirements.lock holds the versions), run {set_up} there, and .venv/bin/odynn reproduce again."
+        f"then (its requirements.lock holds the versions), run {set_up} there, and .venv/bin/odynn "
+        "reproduce again."
     )

@@ -239,9 +239,8 @@ def _unpack(path: Path, folder: Path) -> None:
         if len(set(names)) < len(names) or not {MANIFEST, SUMS} <= set(names):
             raise StorageError(
                 f"'{path}' must be an archive of `odynn archive`, with {MANIFEST} and {SUMS}. Received: a "
-                "zip file "
-                f"of {listed(names, most=5) or 'nothing'}. Give another file, or unpack it and name its "
-                "results."
+                f"zip file of {listed(names, most=5) or 'nothing'}. Give another file, or unpack it and "
+                "name its results."
             )
         for name in names:
             place = folder / name
@@ -287,10 +286,8 @@ def _checked(path: Path, folder: Path) -> Archived:
     if about.get("format") != _FORMAT:
         raise StorageError(
             f"'{path}' must be an archive of format {_FORMAT}, which odynn {odynn.__version__} reads. "
-            "Received: format "
-            f"{about.get('format')}, of odynn {about.get('odynn_version')}. Install that version, or "
-            "unpack the file "
-            "and name its results."
+            f"Received: format {about.get('format')}, of odynn {about.get('odynn_version')}. Install that "
+            "version, or unpack the file and name its results."
         )
     paths = about["paths"]
     if any(_find_problem(one) for one in paths.values()):
@@ -302,6 +299,6 @@ def _damaged(path: Path, said: str) -> StorageError:
     size = os.path.getsize(path) if os.path.isfile(path) else 0
     return StorageError(
         f"'{path}' must be a whole archive, as `odynn archive` wrote it. Received: a file of {size} bytes "
-        "that is "
-        f"damaged or was changed ({said}). Copy or download it again; unzip can save what is readable."
+        f"that is damaged or was changed ({said}). Copy or download it again; unzip can save what is "
+        "readable."
     )

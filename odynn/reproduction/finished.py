@@ -110,8 +110,7 @@ def open_finished(path: str | Path, experiment: str = "") -> Finished:
         remedy = f"Name one of its experiments: {', '.join(inside)}." if inside else "Correct the path."
         raise StorageError(
             f"'{path}' must be the folder of a finished experiment, with its fit.h5. Received: a folder "
-            "without "
-            f"one. {remedy}"
+            f"without one. {remedy}"
         )
     stamp = storage.read_stamp(file)
     if stamp["kind"] != "fit" or stamp.get("stage") != "merge_fits" or "settings" not in stamp:

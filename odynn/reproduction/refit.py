@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import yaml
@@ -82,18 +82,32 @@ class Refit:
         self._code = {source: path for source, path in paths.items() if source.kind == "code"}
         self.settings = moved(finished.settings, paths)
         if self.settings["target"].get("sha256"):
-            self.settings["target"]["sha256"] = (
-                None  # a recording that has changed is to be told, not refused
-            )
+            # A recording that has changed is to be told, not refused.
+            self.settings["target"]["sha256"] = None
         self.finished, self.folder, self.cores, self.say = finished, folder, cores, say
         self._config = Config(folder, {finished.experiment: self.settings})
+        self._open, self._fits = ExitStack(), []
         self._prepare()
+
+    def __enter__(self) -> "Refit":
+        """Open the processes that fit; each is started when it is first needed."""
+        self._workers = self._open.enter_context(_pool(self.cores))
+        return self
+
+    def __exit__(self, *_) -> None:
+        """End them."""
+        self._open.close()
 
     def make_target(self) -> Path:
         """Make the target from the recording, or from its description."""
         path = self.folder / "target.h5"
         calls = [("make_target", {"settings": self._narrow("make_target"), "output": path})]
-        self._run({"make_target": calls})
+        if "file" in self.settings["target"]:
+            self._run({"make_target": calls}, self._workers)
+        else:
+            # In a process of its own: a simulation sets TensorFlow up in another way than a fit.
+            with _pool(1) as pool:
+                self._run({"make_target": calls}, pool)
         return path
 
     def take_target(self, path: Path) -> Path:
@@ -109,26 +123,24 @@ class Refit:
         hashed = provenance.content_hash(storage.read_target(target))
         done = [shard for shard in shards if self._is_done(shard, hashed)]
         if done:
-            self.say(
-                f"{len(done)} of {len(shards)} shards were fitted before; remove {self.folder} to fit them "
-                "anew."
-            )
-        self._run({shard: self._shard_calls(shard, target) for shard in shards if shard not in done})
+            before = f"{len(done)} of {len(shards)} shards were fitted before"
+            self.say(f"{before}; remove {self.folder} to fit them anew.")
+        left = [shard for shard in shards if shard not in done]
+        self._run({shard: self._shard_calls(shard, target) for shard in left}, self._workers)
         fit, best = self.folder / "fit.h5", self.folder / "best.h5"
-        fits = [self._file("fits", shard) for shard in shards]
+        self._fits = [self._file("fits", shard) for shard in shards]
         table = self.folder / "fit.csv"
-        about = {"settings": self._narrow("merge_fits"), "fits": fits, "output": fit, "table": table}
+        about = {"settings": self._narrow("merge_fits"), "fits": self._fits, "output": fit, "table": table}
         calls = [("merge_fits", about)]
         if self.finished.beside("best"):
             about = {"settings": self._narrow("simulate_best"), "target": target, "fit": fit, "output": best}
             calls.append(("simulate_best", about))
-        self._run({"simulate_best": calls})
+        self._run({"simulate_best": calls}, self._workers)
         return fit
 
     def stamp(self) -> dict:
         """Return what files fitted here say, or would say, of how they were made."""
-        fits = sorted((self.folder / "fits").glob("[!.]*.h5"))
-        found = provenance.shared_stamp(map(storage.read_stamp, fits)) if fits else {}
+        found = provenance.shared_stamp(map(storage.read_stamp, self._fits))
         found = found or provenance.stamp("fit", self._narrow("fit")) | {"odynn_version": odynn.__version__}
         # By the names of the settings that are done again, wherever the files are now.
         own = {
@@ -146,8 +158,7 @@ class Refit:
         if self.folder.is_file() or (held and old != text):
             raise StorageError(
                 f"--output: '{self.folder}' must be a folder that is new, or that a refit of these very "
-                "results "
-                "went into. Received: a file, or a folder with something else in it. Name another."
+                "results went into. Received: a file, or a folder with something else in it. Name another."
             )
         storage.atomic_text(marker, text)
 
@@ -189,27 +200,21 @@ class Refit:
                 return False
         return True
 
-    def _run(self, jobs: Mapping[str, list[tuple[str, dict]]]) -> None:
+    def _run(self, jobs: Mapping[str, list[tuple[str, dict]]], pool: ProcessPoolExecutor) -> None:
         """Run jobs by name, each some stages one after the other, and say how they go on."""
-        if not jobs:
-            return
-        workers = min(self.cores, len(jobs))
         logs = {name: self.folder / "logs" / f"{name}.log" for name in jobs}
-        with _one_thread_each(), _pool(workers) as pool:
+        try:
             running = {pool.submit(_work, logs[name], calls): name for name, calls in jobs.items()}
-            try:
-                self._follow(running, logs)
-            except KeyboardInterrupt:
-                raise FitError(
-                    "The refit was stopped. With --output FOLDER, the same command goes on where it was."
-                ) from None
-            except BrokenProcessPool:
-                raise FitError(
-                    "A process of the refit was killed, perhaps for lack of memory. Received: no result. "
-                    "Try with fewer at once: --cores 1."
-                ) from None
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+            self._follow(running, logs)
+        except KeyboardInterrupt:
+            raise FitError(
+                "The refit was stopped. With --output FOLDER, the same command goes on where it was."
+            ) from None
+        except (BrokenProcessPool, SystemExit):
+            raise FitError(
+                "A process of the refit was stopped, perhaps for lack of memory. Received: no result. Try "
+                "with fewer at once: --cores 1."
+            ) from None
 
     def _follow(self, running: dict[Future, str], logs: Mapping[str, Path]) -> None:
         total, news, shown = len(running), time.monotonic(), ""
@@ -254,9 +259,15 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     # A process that is spawned has loaded nothing yet: TensorFlow and its threads do not survive a fork.
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _stop_quietly)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _stop_quietly)
+    with _one_thread_each():
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _stop_quietly() -> None:
