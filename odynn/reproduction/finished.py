@@ -123,7 +123,10 @@ def open_finished(path: str | Path, experiment: str = "") -> Finished:
     for name in ("best", "uncertainty"):
         other = file.with_name(f"{name}.h5")
         if other.is_file():
-            settings |= {name: storage.read_stamp(other).get("settings", {}).get(name, {})}
+            theirs = storage.read_stamp(other).get("settings", {})
+            settings |= {name: theirs.get(name, {})}
+            if theirs.get("device") == "cpu":  # a GPU that was asked for is taken where there is one
+                settings["device"] = "cpu"
     name = experiment or file.absolute().parent.name
     return Finished(file.parent, file, name, _completed(settings, file, stamp), stamp)
 

@@ -28,8 +28,11 @@ from odynn.reproduction.sources import Source, moved
 
 Say = Callable[[str], None]
 
-# As Snakemake sets them for a job of one core: libraries read them when they are loaded.
-_ONE_THREAD = tuple(f"{name}_NUM_THREADS" for name in ("OMP", "GOTO", "OPENBLAS", "MKL", "NUMEXPR"))
+# As Snakemake sets them for a job of one core: libraries read them when they are loaded. Compiled programs
+# are kept for a process that runs one stage, and these run several.
+_ENVIRONMENT = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "GOTO", "OPENBLAS", "MKL", "NUMEXPR")} | {
+    "ODYNN_CACHE": ""
+}
 _HEARTBEAT = 15.0  # s without news until the newest line of the logs is shown
 _SAME = ("code_fingerprint", "settings", "inputs", "versions", "precision")
 
@@ -245,10 +248,10 @@ def _newest(logs: Mapping[str, Path]) -> str:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def _environment() -> Iterator[None]:
     """Set the environment of processes that are started inside."""
-    kept = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    kept = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
     try:
         yield
     finally:
@@ -263,7 +266,7 @@ def _one_thread_each() -> Iterator[None]:
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     # A process that is spawned has loaded nothing yet: TensorFlow and its threads do not survive a fork.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _stop_quietly)
-    with _one_thread_each():
+    with _environment():
         try:
             yield pool
         finally:
