@@ -154,6 +154,9 @@ def _refitted(
         )
         where = options.output or "a temporary folder"
         starts, at_once = _number(_starts_in(shards), "start"), min(cores, len(shards))
+        if not whole:
+            pools = finished.settings["starts"]["pool"] > 1
+            starts += f", the best {options.starts}{' and those of their pools' * pools},"
         say(f"Fitting {starts} again in {_number(len(shards), 'shard')}, {at_once} at once, in {where}:")
         refit.fit(shards)
         found = _compared(finished, folder)
