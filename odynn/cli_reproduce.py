@@ -189,12 +189,16 @@ def locate(
     Raises:
         StorageError: a file of code is not found.
     """
-    from odynn.reproduction.sources import sources_of
+    from odynn.reproduction.sources import look_for, sources_of
 
+    places = [Path(folder) for folder in folders]
     if archived:
         located = archived.locate(sources_of(finished.settings))
+        for source, path in located.items():
+            if path is None and places:  # left out of the archive
+                located[source] = look_for(source, archived.folder, places)
     else:
-        located = finished.locate([Path(folder) for folder in folders])
+        located = finished.locate(places)
     for source, path in located.items():
         if source.kind == "code" and path is None:
             raise StorageError(

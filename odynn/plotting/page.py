@@ -189,9 +189,9 @@ def _flat(mapping: Mapping, before: str = "") -> Iterator[tuple[str, object]]:
     """Yield the names and values of a mapping, and of those in it."""
     for name, entry in mapping.items():
         if isinstance(entry, Mapping):
-            yield from _flat(entry, f"{before}{name} ")
+            yield from _flat(entry, f"{before}{name} ".replace("_", " "))
         else:
-            yield f"{before}{name}".replace("_", " ") if before else str(name), entry
+            yield f"{before}{name}", entry
 
 
 def _python(folder: Path, fit: Fit, target: Target, best: Best) -> str:

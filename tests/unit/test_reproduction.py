@@ -643,3 +643,22 @@ def test_an_output_with_something_else_in_it_is_refused(project, capsys):
     assert status == 1
     assert "--output: " in text
     assert "Name another" in text
+
+
+def test_other_versions_are_told_with_what_to_install(project, capsys):
+    stamp = dict(reproduction.open_finished("results/cell").stamp)
+    older = {"python": "3.12.4", "numpy": "2.0.1"}
+    made_by = stamp["fitted_by"] | {"versions": stamp["fitted_by"]["versions"] | older}
+    storage.write_fit(Path("older/fit.h5"), fit_of([0, 1, 2]), stamp | {"fitted_by": made_by})
+    status, text = run(capsys, "reproduce", "older", "--against", "results/cell")
+    # Other versions alone are no difference.
+    assert status == 0
+    (row,) = [line for line in text.splitlines() if line.startswith(" numpy")]
+    assert row.split() == ["numpy", "2.0.1", np.__version__]
+    changed = fit_of([0, 1, 2], loss=np.array([1, 2.5, 3]))
+    storage.write_fit(Path("older/fit.h5"), changed, stamp | {"fitted_by": made_by})
+    status, text = run(capsys, "reproduce", "older", "--against", "results/cell")
+    assert status == 1
+    assert f"Cause, possibly: numpy: 2.0.1 then, {np.__version__} now." in text
+    assert f"check out the odynn {stamp['odynn_version']} that you used then" in text
+    assert "`make environment PYTHON=/path/to/python3.12`" in text
