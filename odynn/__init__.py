@@ -2,7 +2,8 @@
 
 The layers, each importing only from those before it: ``errors``, ``units``, ``data`` and ``spikes``;
 ``models``; ``recordings`` and ``simulation``; ``fitting`` and ``analysis``; ``stages``, one function for
-each rule of the workflow; ``cli``. ``storage`` and ``plotting`` know the containers of ``data`` alone.
+each rule of the workflow; ``reproduction``; ``cli``. ``storage`` and ``plotting`` know the containers of
+``data`` alone.
 
 Importing odynn imports neither TensorFlow nor matplotlib.
 """

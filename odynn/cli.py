@@ -1,4 +1,4 @@
-"""The command line: ``odynn check``, ``odynn inspect``, ``odynn models``, ``odynn show``.
+"""The command line: ``odynn check``, ``inspect``, ``models``, ``show``, ``reproduce`` and ``archive``.
 
 The workflow does the work (``snakemake``); these commands look at what goes in and what came out.
 """
@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from odynn import __version__
+from odynn import __version__, cli_archive, cli_reproduce
 from odynn.errors import OdynnError
 
 
@@ -19,13 +19,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words after ``odynn``; None for those of the process.
 
     Returns:
-        Exit status: 0, or 1 after an error that the user can mend.
+        Exit status: 0, or 1 after an error that the user can mend and for numbers that are not reproduced.
     """
     options = _parser().parse_args(arguments)
     shown = _Shown()
     logging.getLogger("odynn").addHandler(shown)
     try:
-        options.command(options)
+        return options.command(options) or 0
     except OdynnError as error:
         sys.stderr.write(f"Error: {error}\n")
         return 1
@@ -90,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("fit", help="a fit file, merged or of one shard")
     show.add_argument("--best", type=int, default=5, metavar="K", help="number of best starts (default 5)")
     show.set_defaults(command=_show)
+    cli_reproduce.add_command(commands)
+    cli_archive.add_command(commands)
     return parser
 
 
@@ -111,7 +113,7 @@ def _check(options: argparse.Namespace) -> None:
                 str(checked.results / name),
             )
         )
-    _table(("experiment", "model", "target", "dt (ms)", "starts", "shards", "results"), rows)
+    write_table(("experiment", "model", "target", "dt (ms)", "starts", "shards", "results"), rows)
 
 
 def _target(settings: dict) -> str:
@@ -131,7 +133,7 @@ def _inspect(options: argparse.Namespace) -> None:
 
     found, target = cli_inspect.look(options)
     for table in cli_inspect.tables(found):
-        _table(*table)
+        write_table(*table)
     if options.figure:
         from odynn import plotting
 
@@ -152,7 +154,7 @@ def _models(options: argparse.Namespace) -> None:
             model = load_model(name)
             meaning = (model.__doc__ or "").strip().partition("\n")[0]
             rows.append((name, str(len(model.parameter_names)), ", ".join(model.states), meaning))
-        _table(("model", "parameters", "states", ""), rows)
+        write_table(("model", "parameters", "states", ""), rows)
         return
     model = load_model(options.model)
     rows = [
@@ -167,7 +169,7 @@ def _models(options: argparse.Namespace) -> None:
         )
         for row in model.table().values()
     ]
-    _table(("parameter", "default", "unit", "bounds", "random starts", "scale", "meaning"), rows)
+    write_table(("parameter", "default", "unit", "bounds", "random starts", "scale", "meaning"), rows)
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -193,14 +195,15 @@ def _show(options: argparse.Namespace) -> None:
     for name, row in fit.parameters.items():
         held = f" (as {row.follows})" if row.follows else "" if row.free else " (fixed)"
         rows.append((f"{name}{held}", row.unit, *_numbers(fit.values[name][:number])))
-    _table(headings, rows)
+    write_table(headings, rows)
 
 
 def _numbers(values) -> list[str]:
     return [f"{value:.4g}" for value in values]
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table, as wide as the terminal."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

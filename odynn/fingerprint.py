@@ -104,6 +104,29 @@ def own_losses(settings: Mapping) -> list[str]:
     return sorted({term["kind"] for loss in lists for term in loss if ":" in term["kind"]})
 
 
+def own_code(settings: Mapping) -> dict[str, str]:
+    """Return the hash of each file of the user's own that settings name, as the fingerprint takes it.
+
+    Args:
+        settings: of an experiment, whole or as far as a stage of the workflow reads them.
+
+    Returns:
+        ``path/to/file.py:ClassName``, as the settings have it, to 16 hexadecimal digits. Comments,
+        docstrings and layout do not count.
+
+    Raises:
+        ModelError: if there is no such file.
+    """
+    model = settings.get("model") or ""
+    found = {}
+    for name in (*([model] if ".py:" in model else []), *own_losses(settings)):
+        path = Path(name.rpartition(":")[0])
+        if not path.is_file():
+            raise ModelError(f"there is no file {path}. Paths are relative to the config file.")
+        found[name] = _module(path, "").digest[:16]
+    return found
+
+
 class _Import(NamedTuple):
     """``import module``, or ``from module import name``."""
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from importlib import metadata
@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from odynn.errors import StorageError
-from odynn.fingerprint import code_fingerprint, own_losses
+from odynn.fingerprint import code_fingerprint, own_code, own_losses
 
 __all__ = [
     "code_fingerprint",
     "content_hash",
     "file_hash",
+    "own_code",
     "own_losses",
+    "shared_stamp",
     "stamp",
     "versions",
 ]
@@ -30,6 +32,8 @@ _LIBRARIES = {
     "scipy": ("scipy",),
     "tensorflow": ("tensorflow", "tensorflow-cpu"),
 }
+# What a joined file says itself.
+_OF_THE_FILE = frozenset({"kind", "schema_version", "stage", "settings", "seed", "precision"})
 
 
 def content_hash(container: object) -> str:
@@ -98,8 +102,9 @@ def stamp(
 
     Returns:
         ``stage``, ``code_fingerprint``, ``versions``, ``inputs`` (a hash each), ``settings``, and
-        ``seed`` and ``precision`` if the settings have them. No clock, no machine: of a path that is
-        absolute only the file name is kept.
+        ``seed`` and ``precision`` if the settings have them, and ``own_code``, the hashes of the user's own
+        files, if they name any. No clock, no machine: of a path that is absolute only the file name is
+        kept.
     """
     target, starts = settings.get("target") or {}, settings.get("starts") or {}
     synthetic = target.get("synthetic") or {}
@@ -114,11 +119,33 @@ def stamp(
         ),
         "seed": starts.get("seed", synthetic.get("seed")),
         "precision": settings.get("precision"),
-        "versions": versions(),
+        "versions": versions() | _more_versions(stage, settings),
         "inputs": hashes,
+        "own_code": {_portable(name): digest for name, digest in own_code(settings).items()} or None,
         "settings": _portable(settings),
     }
     return {key: value for key, value in found.items() if value is not None}
+
+
+def shared_stamp(stamps: Iterable[Mapping]) -> dict:
+    """Return what the stamps of several files say of how they were made, for the file that joins them.
+
+    Args:
+        stamps: as ``storage.read_stamp`` returns them.
+
+    Returns:
+        The keys of a stamp but for those that the joined file has itself. Where the files do not agree, a
+        list of what they say.
+
+    >>> shared_stamp([{"code_fingerprint": "a", "stage": "fit"}, {"code_fingerprint": "b", "stage": "fit"}])
+    {'code_fingerprint': ['a', 'b']}
+    """
+    said: dict[str, list] = {}
+    for stamp in stamps:
+        for key, value in stamp.items():
+            if key not in _OF_THE_FILE and value not in said.setdefault(key, []):
+                said[key].append(value)
+    return {key: values[0] if len(values) == 1 else values for key, values in said.items()}
 
 
 @lru_cache(maxsize=1)
@@ -131,6 +158,17 @@ def _versions() -> tuple[tuple[str, str], ...]:
             except metadata.PackageNotFoundError:
                 continue
     return tuple(found.items())
+
+
+def _more_versions(stage: str, settings: Mapping) -> dict[str, str]:
+    """Return the versions of libraries that only some fits, or scores, depend on."""
+    stages = (settings.get("fit") or {}).get("stages")
+    searches = stages == "default" or any(entry.get("method") == "cma_es" for entry in stages or ())
+    library = "cma" if stage == "fit" and searches else "efel" if stage == "simulate_best" else ""
+    try:
+        return {library: metadata.version(library)} if library else {}
+    except metadata.PackageNotFoundError:
+        return {}
 
 
 def _parts(value: object, ordered: bool = False) -> Iterator[bytes]:

@@ -238,7 +238,9 @@ def merge_fits(settings: Settings, fits: Sequence[PathLike], output: PathLike, t
     parts = {Path(path).name: storage.read_fit(path) for path in fits}
     merged = ranked(storage.concatenate_fits(list(parts.values()), [str(path) for path in fits]))
     inputs = {path.stem: part for path, part in zip(map(Path, fits), parts.values(), strict=True)}
-    storage.write_fit(output, merged, provenance.stamp("merge_fits", settings, inputs))
+    stamp = provenance.stamp("merge_fits", settings, inputs)
+    stamp["fitted_by"] = provenance.shared_stamp(map(storage.read_stamp, fits))
+    storage.write_fit(output, merged, stamp)
     storage.atomic_text(table, fit_table(merged).to_csv(index=False, lineterminator="\n"))
     log.info("%d starts, best loss %.6g", len(merged.ids), merged.loss[0])
 

@@ -4,7 +4,7 @@ import base64
 import json
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -169,15 +169,29 @@ def _provenance(stamp: Mapping, target: Target) -> list[tuple[str, list[tuple[st
         for key, value in stamp.items()
         if not isinstance(value, dict | list)
     ]
-    titles = {"versions": "Versions", "inputs": "Inputs (SHA-256 of their content)"}
+    titles = {
+        "versions": "Versions",
+        "inputs": "Inputs (SHA-256 of their content)",
+        "own_code": "Models and losses of one's own (hash of their code)",
+        "fitted_by": "What the shards were fitted by",
+    }
     found = [("Code and seed", single)] if single else []
     for key, value in stamp.items():
         if key != "settings" and isinstance(value, dict) and value:
-            rows = [(str(name), str(entry)) for name, entry in value.items()]
+            rows = [(name, str(entry)) for name, entry in _flat(value)]
             found.append((titles.get(key, key.replace("_", " ")), rows))
     if target.source:
         found.append(("Target", [(str(key), str(value)) for key, value in target.source.items()]))
     return found
+
+
+def _flat(mapping: Mapping, before: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the names and values of a mapping, and of those in it."""
+    for name, entry in mapping.items():
+        if isinstance(entry, Mapping):
+            yield from _flat(entry, f"{before}{name} ".replace("_", " "))
+        else:
+            yield f"{before}{name}", entry
 
 
 def _python(folder: Path, fit: Fit, target: Target, best: Best) -> str:

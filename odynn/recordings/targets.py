@@ -145,6 +145,19 @@ def _find_unrecorded(recording: Recording, fitted: Sequence[str]) -> list[str]:
     ]
 
 
+def checksums_of(target_settings: Mapping) -> dict[str, str]:
+    """Return the checksums of the files that a target is made from, by their keys in its source.
+
+    Args:
+        target_settings: as in ``load_target``, with a file on this machine.
+
+    Raises:
+        RecordingError: the recording cannot be read as asked.
+    """
+    source = read(target_settings["file"], **_reading(target_settings) | {"sha256": None}).source
+    return {key: value for key, value in source.items() if key.endswith("sha256")}
+
+
 def inspect_target(target_settings: Mapping) -> Inspection:
     """Look at the recording of a target, as its preparation leaves it.
 

@@ -16,7 +16,7 @@ SCHEMA_VERSION = 1
 AXES = ("time", "sweep", "start", "iteration", "direction", "parameter", "point")
 """The dimension scales, in the order of the axes of every array."""
 
-JSON_ATTRIBUTES = ("inputs", "versions")
+JSON_ATTRIBUTES = ("inputs", "versions", "own_code", "fitted_by")
 """Root attributes that are mappings in memory."""
 
 

@@ -34,9 +34,20 @@ MAY_IMPORT = {
     "analysis": BASE | {"models", "simulation", "fitting"},
 }
 MAY_IMPORT["stages"] = set(MAY_IMPORT)
+MAY_IMPORT["reproduction"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 HEAVY = ("tensorflow", "matplotlib", "pint")
-LIGHT_PARTS = ("errors", "config", "provenance", "storage", "models", "recordings", "stages", "cli")
+LIGHT_PARTS = (
+    "errors",
+    "config",
+    "provenance",
+    "storage",
+    "models",
+    "recordings",
+    "stages",
+    "reproduction",
+    "cli",
+)
 LIGHT_MODULES = ("odynn", *(f"odynn.{part}" for part in LIGHT_PARTS))
 
 

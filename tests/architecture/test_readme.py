@@ -171,8 +171,13 @@ def test_the_loss_in_contributing_is_a_loss():
 def test_odynn_commands_work(project, capsys):
     write_results(project / "results" / "mine")
     commands = sorted(set(re.findall(r"\.venv/bin/odynn ([^`\n]+)", README)))
-    assert {command.split()[0] for command in commands} == {"check", "inspect", "models", "show"}
+    names = {command.split()[0] for command in commands}
+    assert names == {"check", "inspect", "models", "show", "archive", "reproduce"}
     for command in commands:
+        words = shlex.split(command, comments=True)
+        if words[0] in ("archive", "reproduce"):  # tests/workflow/test_reproduction.py has results for them
+            assert cli._parser().parse_args(words).results
+            continue
         assert cli.main(shlex.split(command)) == 0, command
         assert capsys.readouterr().out.strip(), command
 

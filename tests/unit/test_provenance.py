@@ -501,3 +501,47 @@ def test_a_stamp_goes_through_a_file(package, tmp_path):
     )
     storage.write_target(tmp_path / "target.h5", target(), stamp)
     assert storage.read_stamp(tmp_path / "target.h5").items() >= stamp.items()
+
+
+def test_a_stamp_has_the_hashes_of_the_users_own_code(package, tmp_path):
+    model, loss = tmp_path / "mine.py", tmp_path / "losses.py"
+    model.write_text("class Mine:\n    a = 1\n")
+    loss.write_text("class Term:\n    a = 1\n")
+    settings = {"model": f"{model}:Mine", "loss": [{"kind": f"{loss}:Term"}]}
+
+    def own(settings=settings):
+        return provenance.stamp("fit", settings, package_root=package).get("own_code")
+
+    before = own()
+    assert before.keys() == {"mine.py:Mine", "losses.py:Term"}
+    edit(tmp_path, "mine.py", "a = 1", "a = 1  # one")
+    assert own() == before
+    edit(tmp_path, "losses.py", "a = 1", "a = 2")
+    assert own()["mine.py:Mine"] == before["mine.py:Mine"]
+    assert own()["losses.py:Term"] != before["losses.py:Term"]
+    assert own({"model": "one", "loss": [{"kind": "squared_error"}]}) is None
+    model.unlink()
+    with pytest.raises(ModelError, match="there is no file .*mine.py"):
+        provenance.own_code(settings)
+
+
+@pytest.mark.parametrize(
+    ("stage", "settings", "library"),
+    [
+        ("fit", {"fit": {"stages": "default"}}, "cma"),
+        ("fit", {"fit": {"stages": [{"method": "adam"}, {"method": "cma_es"}]}}, "cma"),
+        ("fit", {"fit": {"stages": [{"method": "adam"}]}}, None),
+        ("make_target", {}, None),
+        ("simulate_best", {}, "efel"),
+    ],
+)
+def test_a_stamp_has_the_versions_of_what_a_stage_uses(stage, settings, library):
+    more = provenance.stamp(stage, settings)["versions"].keys() - provenance.versions().keys()
+    assert more == ({library} if library else set())
+
+
+def test_what_the_stamps_of_several_files_share():
+    one = {"kind": "fit", "stage": "fit", "settings": {}, "code_fingerprint": "a", "versions": {"numpy": "2"}}
+    other = one | {"versions": {"numpy": "3"}, "settings": {"dt": 1.0}}
+    assert provenance.shared_stamp([one, one]) == {"code_fingerprint": "a", "versions": {"numpy": "2"}}
+    assert provenance.shared_stamp([one, other])["versions"] == [{"numpy": "2"}, {"numpy": "3"}]
