@@ -1,13 +1,11 @@
 """A run that nothing disturbs, to compare with."""
 
-import os
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 
-from tests.faults.tools import EXPERIMENT, INPUTS, OUTPUTS, ROOT, Lives, loaded
+from tests.faults.tools import INPUTS, OUTPUTS, Lives
 
 
 def pytest_collection_modifyitems(items):
@@ -48,29 +46,3 @@ def before(undisturbed, tmp_path):
         return folder
 
     return copied
-
-
-@pytest.fixture(scope="session")
-def layout():
-    """Give a function that copies the repository's workflow with the experiment, see tests/workflow."""
-    other = loaded(ROOT / "tests" / "workflow" / "conftest.py")
-
-    def lay_out(folder):
-        workflow = other.lay_out(folder)
-        workflow.config = {"experiments": {"tiny": EXPERIMENT}}
-        return workflow
-
-    return lay_out
-
-
-@pytest.fixture
-def ends():
-    """Kill the process groups that a test has started and that are still there."""
-    started = []
-    yield started
-    for process in started:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()

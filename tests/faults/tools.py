@@ -77,7 +77,7 @@ class Life:
         assert self.runs(), "it ended before the kill"
         os.kill(self.process, number)
 
-    def end(self, seconds=120):
+    def end(self, seconds=300):
         """Return how it ended: an exit code, or less than 0 for the signal that killed it."""
         return self._ends.get(timeout=seconds)
 
@@ -128,7 +128,7 @@ class Lives:
         job = {"stage": stage, "log": str(log), "arguments": arguments, "memory": memory}
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
-        return Life(self._lines.get(timeout=60), self._lines, log)
+        return Life(self._lines.get(timeout=300), self._lines, log)
 
     def run(self, folder, stage, **options):
         """Run a stage to its end."""
@@ -138,6 +138,7 @@ class Lives:
     def close(self):
         self._process.stdin.close()
         self._process.wait(60)
+        self._process.stdout.close()
 
 
 def differences(folder, other):
@@ -155,7 +156,7 @@ def differences(folder, other):
     return sorted(name for name in one.keys() | two.keys() if one.get(name) != two.get(name))
 
 
-def wait_for(condition, seconds=120, what="it"):
+def wait_for(condition, seconds=300, what="it"):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"{what} takes too long"
