@@ -65,7 +65,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, undisturbed):
-    """A workflow that has been killed at random moments, and at last was left to finish; not to be changed."""
+    """A workflow killed at random moments, and at last left to finish; not to be changed."""
     lay_out = loaded(ROOT / "tests" / "workflow" / "conftest.py").lay_out
     workflow = lay_out(tmp_path_factory.mktemp("killed") / "a folder")
     workflow.config = {"experiments": {"tiny": EXPERIMENT}}

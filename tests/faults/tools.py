@@ -17,7 +17,7 @@ SHARD = "000000-000003"
 
 # A fit that takes some seconds: it computes little, and begins all three methods.
 EXPERIMENT = {
-    "model": "hodghuxsimple",
+    "model": "leaky",
     "dt": 1.0,
     "target": {
         "synthetic": {
@@ -35,7 +35,7 @@ EXPERIMENT = {
         ]
     },
     "best": {"number": 2},
-    "uncertainty": {"profiles": ["g_K", "C_m", "E_L"]},
+    "uncertainty": {"profiles": ["g_L", "C_m", "E_L"], "points": 20},
     "plot": {"dpi": 40},
 }
 INPUTS = {
