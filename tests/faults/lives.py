@@ -1,7 +1,7 @@
 """Runs stages as jobs in processes of their own, which begin at once: the libraries are loaded already.
 
-Reads a job a line from standard input, as JSON: ``stage``, ``log``, ``arguments`` of the stage, ``memory``
-(bytes of address space, or null). Writes the process id, and when it has ended how it did.
+Reads a job a line from standard input, as JSON: ``stage``, ``log``, ``errors`` (files), ``arguments`` of the
+stage, ``memory`` (bytes of address space, or null). Writes the process id, and when it has ended how it did.
 """
 
 import json
@@ -22,7 +22,7 @@ from odynn import plotting, stages, storage  # noqa: F401
 def live(job):
     """Run a job to its end; called in a process of its own."""
     os.setpgid(0, 0)
-    os.dup2(os.open(f"{job['log']}.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    os.dup2(os.open(job["errors"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     # More often than in real life, so that a kill after a moment finds that the fit got on.
     storage.Checkpoint.__init__.__defaults__ = (0.2,)
     with stages.job(job["log"]):

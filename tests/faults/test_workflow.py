@@ -74,13 +74,17 @@ def finished(tmp_path_factory, undisturbed):
         # The next run begins at once, whatever of this one is still there.
         orphans += kill(workflow, stage, whom, number, random.uniform(0.2, 1.5))
     assert len(orphans) == 2
-    run = Run(workflow)
     fresh = state(log_of(workflow, "report"))
-    wait_for(lambda: list((workflow.folder / ".snakemake" / "locks").glob("*.output.lock")), what="the lock")
-    # A second one on the same folder.
+    run = Run(workflow)
+    locks = workflow.folder / ".snakemake" / "locks"
+    wait_for(lambda: list(locks.glob(f"*.{run.process.pid}.owner")), what="Snakemake")
+    wait_for(lambda: list(locks.glob("*.output.lock")), what="the lock")
+    # A second one on the same folder, while the first is made to wait.
+    os.killpg(run.process.pid, signal.SIGSTOP)
     second = Run(workflow)
-    assert second.end() != 0
-    assert run.runs(), "it ended before the second one came"
+    code = second.end()
+    os.killpg(run.process.pid, signal.SIGCONT)
+    assert code != 0
     assert "cannot be locked" in second.text
     assert f".{run.process.pid}, which is running" in second.text
     assert run.end() == 0, run.text

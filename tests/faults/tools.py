@@ -1,6 +1,7 @@
 """Means to run stages and the workflow, to disturb them, and to compare what they leave."""
 
 import importlib.util
+import itertools
 import json
 import os
 import queue
@@ -66,8 +67,8 @@ NAMED = {"target", "starts", "simulated", "fit", "best", "uncertainty"}
 class Life:
     """A stage at work in a process of its own."""
 
-    def __init__(self, process, ends, log):
-        self.process, self._ends, self._log = process, ends, log
+    def __init__(self, process, ends, log, errors):
+        self.process, self._ends, self._log, self._errors = process, ends, log, errors
 
     def runs(self):
         return self._ends.empty()
@@ -87,13 +88,14 @@ class Life:
 
     @property
     def errors(self):
-        return Path(f"{self._log}.err").read_text("utf-8")
+        return self._errors.read_text("utf-8")
 
 
 class Lives:
     """Starts stages, each in a process of its own; see ``lives.py``."""
 
     def __init__(self, folder):
+        self._folder, self._numbers = folder, itertools.count()
         self._settings = config.from_mapping({"experiments": {"tiny": EXPERIMENT}}, folder, "config.yaml")
         self._process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("lives.py")],
@@ -125,10 +127,18 @@ class Lives:
             arguments |= {"figures": str(folder / "figures"), "tables": str(folder / "tables")}
         if stage != "plot_results":
             arguments["output"] = str(folder / OUTPUTS[stage][0])
-        job = {"stage": stage, "log": str(log), "arguments": arguments, "memory": memory}
+        # Not in the folder of results, whose disk may be full.
+        errors = self._folder / f"{next(self._numbers)}.err"
+        job = {
+            "stage": stage,
+            "log": str(log),
+            "arguments": arguments,
+            "memory": memory,
+            "errors": str(errors),
+        }
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
-        return Life(self._lines.get(timeout=300), self._lines, log)
+        return Life(self._lines.get(timeout=300), self._lines, log, errors)
 
     def run(self, folder, stage, **options):
         """Run a stage to its end."""
