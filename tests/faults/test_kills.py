@@ -85,13 +85,9 @@ def test_a_kill_costs_an_iteration(lives, before, number):
     again.kill(signal.SIGKILL)
     again.end()
     first = int(re.search(iterations, again.log)[1])
-    assert first <= last + 2
-    if number == signal.SIGKILL:
-        assert (
-            last - first < last
-        )  # how many are done in the time between two checkpoints depends on the machine
-    else:
-        assert last - first <= 1
+    assert 1 < first <= last + 2
+    if number != signal.SIGKILL:  # after which it is those since the last write, some seconds ago
+        assert first > last
 
 
 def test_a_job_that_is_killed_when_all_is_done_has_nothing_to_do_again(lives, before, undisturbed):

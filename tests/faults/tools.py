@@ -116,6 +116,7 @@ class Lives:
         """Start a stage in a folder of results; ``changes`` replace settings."""
         arguments = {"settings": {**self._settings.settings("tiny", stage), **changes}}
         log = folder / f"{stage}.log"
+        log.unlink(missing_ok=True)  # the process may be slower than a look into it
         files = {Path(name).parts[0].removesuffix(".h5"): str(folder / name) for name in INPUTS[stage]}
         if stage == "merge_fits":
             arguments |= {"fits": list(files.values()), "table": str(folder / "fit.csv")}
