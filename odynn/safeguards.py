@@ -61,10 +61,7 @@ class Ownership:
         if self.cleared:
             said.append("The last Snakemake in this folder was killed: its locks are removed.")
         for other in self.others:
-            said.append(
-                f"Another Snakemake uses this folder: process {other}. If it works on the same results, "
-                "wait for it. Where it has ended for certain: snakemake --unlock"
-            )
+            said.append(f"Another Snakemake uses this folder: process {other}")
         return said
 
     def end(self) -> None:
@@ -80,9 +77,14 @@ class Ownership:
         for path in sorted(self.folder.glob("*.owner")):
             found = _OWNER.fullmatch(path.name)
             if found is None or found["host"] != host:
-                self.others.append(f"{path.stem} on another machine, which cannot be seen from here")
+                self.others.append(
+                    f"{path.stem} on another machine, which cannot be seen from here. "
+                    "If it has ended for certain: snakemake --unlock"
+                )
             elif _is_locked(path):
-                self.others.append(f"{path.stem}, which is running")
+                self.others.append(
+                    f"{path.stem}, which is running. If it works on the same results, wait for it."
+                )
             else:
                 ended.append(path)
         return ended
