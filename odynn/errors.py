@@ -5,9 +5,11 @@ expected, what was received, and what to do about it. The command line and the w
 with that one message and no traceback.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class OdynnError(Exception):
@@ -28,6 +30,18 @@ class RecordingError(OdynnError):
 
 class StorageError(OdynnError):
     """A results file of another kind, another version, or cut short."""
+
+
+class UnreadableFileError(StorageError):
+    """A results file that holds nothing to read: damaged, or of another kind.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, message: str, path: str | os.PathLike):
+        super().__init__(message)
+        self.path = Path(path)
 
 
 class FitError(OdynnError):

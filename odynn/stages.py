@@ -7,61 +7,16 @@ not need it, and tells ``odynn.provenance`` which code a stage depends on.
 
 import logging
 import os
-import signal
-import sys
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from odynn.errors import OdynnError
+from odynn.jobs import job as job  # the scripts run each stage in one
 
 Settings = Mapping
 PathLike = str | os.PathLike
 
 log = logging.getLogger("odynn")
-
-
-@contextmanager
-def job(log_path: PathLike) -> Iterator[None]:
-    """Run one stage as a job: its progress goes to a log file, a failure ends in one message.
-
-    A cluster's warning before its time limit (SIGTERM, SIGUSR1) ends the stage as an exception does,
-    so that it can save what it has.
-
-    Args:
-        log_path: the log file, made anew.
-    """
-    # TensorFlow's notes, some of them called errors, would bury the message; the second setting brings one
-    # of them, and turns off kernels that odynn does not use and whose sums depend on the machine.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    path = Path(log_path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    kept = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
-    try:
-        yield
-    except OdynnError as error:
-        log.error("Error: %s", error)
-        sys.stderr.write(f"Error: {error}\n")
-        raise SystemExit(1) from None
-    except Exception:
-        log.error("%s", traceback.format_exc())
-        raise
-    finally:
-        for number, previous in kept.items():
-            signal.signal(number, previous)
-        log.removeHandler(handler)
-        handler.close()
-
-
-def _stop(number: int, _frame) -> None:
-    log.warning("stopped by %s; run the same command again to go on", signal.Signals(number).name)
-    raise SystemExit(128 + number)
 
 
 @contextmanager
@@ -188,7 +143,9 @@ def fit(
     Starts that another shard file in the same folder already holds, fitted by the same code from the
     same settings and target, are taken from there: changing the number of starts or the size of a
     shard fits only what is new. While it runs, the state is kept in ``checkpoints/`` beside the
-    folder of the output: killed at any moment and run again, it goes on and ends the same.
+    folder of the output: killed at any moment and run again, it goes on and ends the same. The last
+    state stays there until ``merge_fits`` has the shard: of a job that is killed after its work, while
+    its process ends, the workflow throws the output away.
 
     Args:
         settings: model, solver, dt, precision, device, loss, parameters, starts.seed, fit.
@@ -213,17 +170,23 @@ def fit(
         log.info("%d of %d starts are fitted already", len(done), len(drawn.ids))
     left = drawn.select(np.setdiff1d(drawn.ids, done))
     key = provenance.content_hash({"stamp": stamp, "starts": left})
-    checkpoint = storage.Checkpoint(Path(output).parent.parent / "checkpoints" / f"{shard}.npz", key)
+    checkpoint = storage.Checkpoint(_fit_checkpoint(output), key)
     if len(left.ids):
         with _device(settings, stamp):
             parts.append(fitted_starts(settings, wanted, left, before, threads, checkpoint))
     joined = storage.concatenate_fits(parts)
     storage.write_fit(output, joined.take(np.argsort(joined.ids)), stamp)
-    checkpoint.remove()
+
+
+def _fit_checkpoint(output: PathLike) -> Path:
+    """Return the path of the checkpoint of a shard."""
+    return Path(output).parent.parent / "checkpoints" / f"{Path(output).stem}.npz"
 
 
 def merge_fits(settings: Settings, fits: Sequence[PathLike], output: PathLike, table: PathLike) -> None:
     """Join the fitted shards into one file, best start first; no start is dropped.
+
+    The checkpoints of the shards are removed.
 
     Args:
         settings: the whole experiment.
@@ -243,6 +206,7 @@ def merge_fits(settings: Settings, fits: Sequence[PathLike], output: PathLike, t
     storage.write_fit(output, merged, stamp)
     storage.atomic_text(table, fit_table(merged).to_csv(index=False, lineterminator="\n"))
     log.info("%d starts, best loss %.6g", len(merged.ids), merged.loss[0])
+    storage.remove_checkpoints(map(_fit_checkpoint, fits))
 
 
 def simulate_best(
@@ -272,6 +236,8 @@ def uncertainty(
 ) -> None:
     """Tell how well the training sweeps determine the parameters of the best starts.
 
+    While profiles are computed, their state is kept in ``checkpoints/`` beside the output.
+
     Args:
         settings: model, solver, dt, device, loss, uncertainty.
         target: the target file.
@@ -284,9 +250,13 @@ def uncertainty(
 
     wanted, found = storage.read_target(target), storage.read_fit(fit)
     stamp = provenance.stamp("uncertainty", settings, {"target": wanted, "fit": found})
+    checkpoint = storage.Checkpoint(
+        Path(output).parent / "checkpoints" / "uncertainty.npz", provenance.content_hash(stamp)
+    )
     with _device(settings, stamp):
-        estimated = estimated_uncertainty(settings, wanted, found, threads)
+        estimated = estimated_uncertainty(settings, wanted, found, threads, checkpoint)
     storage.write_uncertainty(output, estimated, stamp)
+    checkpoint.remove()
 
 
 def plot_results(

@@ -5,7 +5,7 @@ standard errors a profile follows the bend of the valley, and shows where it has
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,10 @@ from scipy.special import chdtri, expit, logit
 from odynn.analysis.information import CUT_OFF, LEVEL, information
 from odynn.data import Status
 from odynn.fitting import levenberg_marquardt
+from odynn.fitting.journal import Journal
 from odynn.fitting.problem import Problem
+from odynn.fitting.result import StageResult
+from odynn.fitting.search import Keeper, NoKeeper
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +98,7 @@ def likelihood_profiles(
     samples: int,
     residuals: int,
     correlation_time: float,
+    keeper: Keeper | None = None,
 ) -> Profiles:
     """Return the profiles of some parameters around a fitted point.
 
@@ -112,14 +116,14 @@ def likelihood_profiles(
         samples: number that the problem divides its sums by.
         residuals: how many residuals there are.
         correlation_time: how many of them count as an independent one.
+        keeper: holds the state of interrupted profiles, and gets it as it changes.
 
     Returns:
         The profiles, with the interval of each.
     """
     resolution = _RESOLUTION * correlation_time * chdtri(1, 1 - LEVEL) / residuals
-    refitted = levenberg_marquardt.minimise(
-        problem, u, base, iterations=_ITERATIONS_AT_FIRST, tolerance=resolution
-    )
+    searches = _Searches(Journal(keeper or NoKeeper()), resolution)
+    refitted = searches.run(problem, lambda: u, base, _ITERATIONS_AT_FIRST)
     centre, lowest = refitted.u, float(refitted.loss[0])
     H, g, _ = problem.normal_equations(centre, base)
     inside = ~problem.transform.bounded(centre)[:, 0]
@@ -136,7 +140,7 @@ def likelihood_profiles(
     losses = np.full(shares.shape, np.nan)
     losses[0] = lowest
     ends = np.repeat(centre, len(held), axis=1)[None].repeat(points + 1, axis=0)  # [point, free, lane]
-    refits = _Refits(problem, base, resolution)
+    refits = _Refits(problem, base, searches)
     lanes = np.flatnonzero(reach > 0)
     if len(lanes):
         ends[1:, :, lanes], losses[1:, lanes] = refits.outwards(centre, held[lanes], logit(shares[1:, lanes]))
@@ -173,11 +177,30 @@ def _values(problem: Problem, centre: np.ndarray, place: int, shares) -> np.ndar
     return problem.transform.forward(u)[place]
 
 
+class _Searches:
+    """Searches one after the other; those that an interrupted process has done are not done again."""
+
+    def __init__(self, journal: Journal, tolerance: float):
+        self._journal, self._tolerance, self._number = journal, tolerance, 0
+
+    def run(self, problem, point: Callable[[], np.ndarray], base: np.ndarray, iterations: int) -> StageResult:
+        """Return the result of the next search; ``point`` gives where it begins, [free, start]."""
+        name = f"search{self._number}"
+        self._number += 1
+        found = self._journal.result(name)
+        if found is None:
+            found = levenberg_marquardt.minimise(
+                problem, point(), base, iterations=iterations, tolerance=self._tolerance, keeper=self._journal
+            )
+            self._journal.end(name, found)
+        return found
+
+
 class _Refits:
     """Refits with one coordinate held, many at once."""
 
-    def __init__(self, problem: Problem, base: np.ndarray, tolerance: float):
-        self.problem, self.base, self.tolerance = _Held(problem), base, tolerance
+    def __init__(self, problem: Problem, base: np.ndarray, searches: _Searches):
+        self.problem, self.base, self.searches = _Held(problem), base, searches
         self.done = self.short = 0
 
     def outwards(self, centre, held, grid) -> tuple[np.ndarray, np.ndarray]:
@@ -186,9 +209,12 @@ class _Refits:
         before = u = np.repeat(centre, len(held), axis=1)
         ends, losses = [], []
         for row in grid:
-            valley = self.problem.valley(u, self._columns(held))
-            # Where the neighbour ended, further in the direction it came from, or along the valley there.
-            tried = [u, 2 * u - before, u + valley * (row - u[held, lanes])]
+
+            def tried(u=u, before=before, row=row):
+                valley = self.problem.valley(u, self._columns(held))
+                # Where the neighbour ended, further in the direction it came from, or along the valley there.
+                return [u, 2 * u - before, u + valley * (row - u[held, lanes])]
+
             before = u
             u, loss = self._refit(tried, held, row)
             ends.append(u)
@@ -200,7 +226,8 @@ class _Refits:
         for _ in range(_NARROWINGS if sought else 0):
             held = np.array([end.held for end in sought])
             shares = [end.between() for end in sought]
-            u, loss = self._refit([np.stack([end.u for end in sought], axis=1)], held, logit(shares))
+            ends = np.stack([end.u for end in sought], axis=1)
+            u, loss = self._refit(lambda ends=ends: [ends], held, logit(shares))
             for lane, end in enumerate(sought):
                 end.take(shares[lane], np.sqrt(max(loss[lane] - lowest, 0.0) / rise), u[:, lane])
 
@@ -218,13 +245,14 @@ class _Refits:
     def _refit(self, tried, held, row) -> tuple[np.ndarray, np.ndarray]:
         """Fit from the best of points [free, lane], with coordinate ``held`` [lane] at ``row`` [lane]."""
         columns, lanes = self._columns(held), np.arange(len(held))
-        tried = np.stack(tried)
-        tried[:, held, lanes] = row
-        found = np.stack([self.problem.losses(point, columns) for point in tried])
-        best = np.where(np.isfinite(found), found, np.inf).argmin(axis=0)
-        result = levenberg_marquardt.minimise(
-            self.problem, tried[best, :, lanes].T, columns, iterations=_ITERATIONS, tolerance=self.tolerance
-        )
+
+        def best():
+            points = np.stack(tried())
+            points[:, held, lanes] = row
+            found = np.stack([self.problem.losses(point, columns) for point in points])
+            return points[np.where(np.isfinite(found), found, np.inf).argmin(axis=0), :, lanes].T
+
+        result = self.searches.run(self.problem, best, columns, _ITERATIONS)
         self.done += len(held)
         self.short += int((result.status == Status.ITERATION_LIMIT).sum())
         return result.u, np.where(np.isfinite(result.loss), result.loss, np.nan)

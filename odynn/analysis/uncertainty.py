@@ -19,6 +19,7 @@ from odynn.analysis.residuals import Residuals, residuals_of
 from odynn.data import Fit, Parameter, Status, Target, Uncertainty, Verdict
 from odynn.fitting.losses import Loss, make_loss
 from odynn.fitting.problem import Problem
+from odynn.fitting.search import Keeper
 from odynn.simulation.dynamics import experiment_dynamics
 from odynn.simulation.simulator import Simulator
 
@@ -34,7 +35,9 @@ INTERVAL = float(ndtri(0.5 + LEVEL / 2))
 _INSIDE = 1e-9
 
 
-def estimated_uncertainty(settings: Mapping, target: Target, fit: Fit, threads: int = 1) -> Uncertainty:
+def estimated_uncertainty(
+    settings: Mapping, target: Target, fit: Fit, threads: int = 1, keeper: Keeper | None = None
+) -> Uncertainty:
     """Return the uncertainty of the best starts of a fit on its training sweeps.
 
     Args:
@@ -42,6 +45,7 @@ def estimated_uncertainty(settings: Mapping, target: Target, fit: Fit, threads: 
         target: all sweeps.
         fit: ranked, best start first.
         threads: cores to use.
+        keeper: of the state of the profiles, which take the time.
 
     Returns:
         What ``Uncertainty`` says; without a start if all diverged.
@@ -100,6 +104,7 @@ def estimated_uncertainty(settings: Mapping, target: Target, fit: Fit, threads: 
             samples=samples,
             residuals=residuals.number,
             correlation_time=first.correlation_time,
+            keeper=keeper,
         )
     log.info("the data determine %d of %d directions at all, at the best start", first.theory.rank, len(u))
     return _joined(best, target, found, profiles, equal, _equally_good(fit, equal))

@@ -11,6 +11,7 @@ import numpy as np
 from odynn.data import Cause, Status
 from odynn.errors import FitError, did_you_mean, listed
 from odynn.fitting import adam, cma_es, levenberg_marquardt
+from odynn.fitting.journal import Journal
 from odynn.fitting.pools import Pools
 from odynn.fitting.problem import Problem
 from odynn.fitting.result import StageResult
@@ -140,7 +141,7 @@ def fit_stages(
         )
     stages = [complete_stage(stage, f"stages[{number}]") for number, stage in enumerate(stages)]
     ids = np.arange(u.shape[1]) if ids is None else np.asarray(ids)
-    fit = _Fit(problem, u, base, start_loss, ids, seed, stages, _StageKeeper(keeper or NoKeeper()))
+    fit = _Fit(problem, u, base, start_loss, ids, seed, stages, Journal(keeper or NoKeeper()))
     pools, going = Pools(ids, pool), np.arange(len(ids))
     for number, stage in enumerate(stages):
         if stage["keep"] is not None:
@@ -251,45 +252,6 @@ class _Fit:
         better = np.isfinite(free_run) & (free_run < self._best_loss[places])
         self._best_u[:, places[better]] = part.u[:, better]
         self._best_loss[places[better]] = free_run[better]
-
-
-class _StageKeeper:
-    """Keeps the results of the stages and attempts that are done beside the state of the one that runs."""
-
-    def __init__(self, keeper: Keeper):
-        self._keeper = keeper
-        saved = keeper.load()
-        self._done = {name: array for name, array in saved.items() if not name.startswith("running/")}
-        self._running = {
-            name.partition("/")[2]: array for name, array in saved.items() if name.startswith("running/")
-        }
-        if saved:
-            log.info(
-                "going on from a checkpoint: %d stages done",
-                len({name.partition("/")[0] for name in self._done}),
-            )
-
-    def result(self, name: str) -> StageResult | None:
-        """Return the result of what is done under this name."""
-        if f"{name}/u" not in self._done:
-            return None
-        return StageResult(
-            **{field.name: self._done[f"{name}/{field.name}"] for field in fields(StageResult)}
-        )
-
-    def end(self, name: str, part: StageResult) -> None:
-        """Keep the result of what has just ended."""
-        self._done |= {f"{name}/{field.name}": getattr(part, field.name) for field in fields(StageResult)}
-        self._keeper.save(self._done, now=True)
-
-    def load(self) -> dict[str, np.ndarray]:
-        """Return the state of the stage that was running; it serves once."""
-        running, self._running = self._running, {}
-        return running
-
-    def save(self, arrays: Mapping[str, np.ndarray], now: bool = False) -> None:
-        """Save the state of the running stage."""
-        self._keeper.save(self._done | {f"running/{name}": array for name, array in arrays.items()}, now)
 
 
 def _described(options: Mapping) -> str:

@@ -1,10 +1,9 @@
 """How every figure looks and how it is written."""
 
 import io
-import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
@@ -15,6 +14,7 @@ from matplotlib.colors import Colormap, is_color_like
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from odynn.atomic import atomic_path
 from odynn.data import Status
 from odynn.errors import ConfigError, OdynnError, did_you_mean
 from odynn.plotting.spelling import power_of_ten
@@ -119,22 +119,12 @@ def save(figure: Figure, path: str | Path, dpi: float = 150) -> Path:
         The path written.
 
     Raises:
-        OdynnError: if the file cannot be written.
+        StorageError: if the file cannot be written.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     drawn = png(figure, dpi)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(drawn)
-        os.replace(partial, path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise OdynnError(
-            f"'{path}' must be a file that can be written. Received: {error.strerror}. "
-            "Make room, or choose another folder."
-        ) from error
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(drawn)
     return path
 
 

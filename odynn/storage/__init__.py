@@ -1,7 +1,7 @@
 """The files that pass between the stages: their HDF5 schema, atomic writing, reading and merging."""
 
-from odynn.storage.atomic import atomic_path, atomic_text
-from odynn.storage.checkpoint import Checkpoint
+from odynn.atomic import atomic_path, atomic_text
+from odynn.storage.checkpoint import Checkpoint, remove_checkpoints
 from odynn.storage.files import (
     read_best,
     read_fit,
@@ -37,6 +37,7 @@ __all__ = [
     "read_starts",
     "read_target",
     "read_uncertainty",
+    "remove_checkpoints",
     "write_best",
     "write_fit",
     "write_simulated",

@@ -4,12 +4,14 @@ import logging
 import os
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from odynn.storage.atomic import atomic_path
+from odynn.atomic import atomic_path, remove_leftovers
+from odynn.errors import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class Checkpoint:
             every: s between two writes, so that short iterations do not wait for the disk.
         """
         self.path, self.key, self.every = Path(path), key, every
-        self._last = time.monotonic()
+        self._last, self._refused = time.monotonic(), False
 
     def load(self) -> dict[str, np.ndarray]:
         """Return the arrays that were saved for this key, or an empty dict."""
@@ -42,27 +44,46 @@ class Checkpoint:
             with open(self.path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
                 saved = {name: file[name] for name in file.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            log.warning("the checkpoint %s cannot be read (%s); the fit begins anew", self.path, error)
+            log.warning("the checkpoint %s cannot be read (%s); the work begins anew", self.path, error)
             return {}
         if str(saved.pop(_KEY, "")) != self.key:
             log.warning(
-                "the checkpoint %s is of other settings, data or code; the fit begins anew", self.path
+                "the checkpoint %s is of other settings, data or code; the work begins anew", self.path
             )
             return {}
         return saved
 
     def save(self, arrays: Mapping[str, np.ndarray], now: bool = False) -> None:
-        """Write the arrays; unless ``now``, only if the last time is long enough ago."""
+        """Write the arrays; unless ``now``, only if the last time is long enough ago.
+
+        Where they cannot be written, as on a full disk, that is said in the log, and no reason to stop.
+        """
         if not now and time.monotonic() - self._last < self.every:
             return
-        with atomic_path(self.path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **arrays, **{_KEY: np.array(self.key)})
+        try:
+            with atomic_path(self.path) as temporary, open(temporary, "wb") as file:
+                np.savez(file, **arrays, **{_KEY: np.array(self.key)})
+        except StorageError as error:
+            if not self._refused:
+                log.warning("no checkpoint, the work goes on without: %s", error)
+            self._refused = True
+        else:
+            self._refused = False
         self._last = time.monotonic()
 
     def remove(self) -> None:
         """Remove the file, and its folder if nothing else is there."""
-        self.path.unlink(missing_ok=True)
-        try:
-            self.path.parent.rmdir()
-        except OSError:
-            pass  # other shards keep theirs there, or none was ever written
+        remove_leftovers(self.path)
+        remove_checkpoints([self.path])
+
+
+def remove_checkpoints(paths: Iterable[str | os.PathLike]) -> None:
+    """Remove files of checkpoints, as far as they are there, and their folders if nothing else is left."""
+    folders = set()
+    for path in map(Path, paths):
+        folders.add(path.parent)
+        with suppress(OSError):
+            path.unlink()
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()  # refused where other shards keep theirs

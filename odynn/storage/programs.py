@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from odynn.atomic import atomic_path
 from odynn.errors import StorageError
-from odynn.storage.atomic import atomic_path
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,11 @@ import h5py
 import numpy as np
 
 import odynn
-from odynn.errors import OdynnError, StorageError, listed
+from odynn.errors import OdynnError, StorageError, UnreadableFileError, listed
 from odynn.storage.schema import JSON_ATTRIBUTES, KINDS, SCHEMA_VERSION, Item, Kind, row_of
 
 # What h5py, json and the containers raise for a file that is damaged.
+_CLOSED = "a file that cannot be opened"
 _FAULTS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OdynnError)
 
 
@@ -88,9 +89,10 @@ def _read_array(file: h5py.File, item: Item, path: str) -> np.ndarray | float:
     dataset = _dataset(file, path, item.axes)
     lengths = tuple(len(_dataset(file, axis, (axis,))) for axis in item.axes)
     if dataset.shape != lengths:
-        raise StorageError(
+        raise UnreadableFileError(
             f"'{file.filename}' must hold {path} of shape [{', '.join(item.axes)}] = {lengths}. "
-            f"Received: shape {dataset.shape}. {_again(KINDS[file.attrs['kind']])}"
+            f"Received: shape {dataset.shape}. {_again(KINDS[file.attrs['kind']])}",
+            file.filename,
         )
     array = dataset[()]
     return array.astype(item.dtype, copy=False) if item.axes else float(array)
@@ -125,24 +127,26 @@ def _opened(path: str | os.PathLike, kind: Kind | None = None) -> Iterator[h5py.
     except StorageError:
         raise
     except _FAULTS as error:
-        raise StorageError(
-            f"'{path}' must be {wanted}. Received: {_fault(path)} ({error}). {_again(kind)}"
-        ) from error
+        found = _fault(path)
+        message = f"'{path}' must be {wanted}. Received: {found or _CLOSED} ({error}). {_again(kind)}"
+        raise (UnreadableFileError(message, path) if found else StorageError(message)) from error
 
 
 def _check_kind(file: h5py.File, path: Path, kind: Kind | None) -> None:
     name = _plain(file.attrs.get("kind"))
     found = KINDS.get(name)
     if found is None:
-        raise StorageError(
+        raise UnreadableFileError(
             f"'{path}' must be {f'a {kind.name} file' if kind else 'a file'} of odynn, with a root attribute "
-            f"'kind' ({listed(KINDS)}). Received: kind {name!r}. Read a recording with odynn.recordings."
+            f"'kind' ({listed(KINDS)}). Received: kind {name!r}. Read a recording with odynn.recordings.",
+            path,
         )
     if kind and found is not kind:
-        raise StorageError(
+        raise UnreadableFileError(
             f"'{path}' must be a {kind.name} file, written by the stage {kind.stage}. Received: a "
             f"{found.name} file, written by the stage {found.stage}. Read it with read_{found.name}, "
-            f"or give a {kind.name} file."
+            f"or give a {kind.name} file.",
+            path,
         )
     version = int(file.attrs["schema_version"])
     if not 1 <= version <= SCHEMA_VERSION:
@@ -154,20 +158,22 @@ def _check_kind(file: h5py.File, path: Path, kind: Kind | None) -> None:
 
 
 def _fault(path: Path) -> str:
+    """Return what is wrong with a file; nothing where the system does not let it be read."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             signed = file.read(8) == b"\x89HDF\r\n\x1a\n"
     except OSError:
-        return "a file that cannot be opened"
+        return ""
     return f"{'a damaged or truncated file' if signed else 'a file that is not HDF5'} of {size} bytes"
 
 
 def _missing(file: h5py.File, what: str) -> StorageError:
     kind = KINDS[file.attrs["kind"]]
-    return StorageError(
+    return UnreadableFileError(
         f"'{file.filename}', a {kind.name} file, must hold {what}. "
-        f"Received: only {listed(file)} at its root. {_again(kind)}"
+        f"Received: only {listed(file)} at its root. {_again(kind)}",
+        file.filename,
     )
 
 

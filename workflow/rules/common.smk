@@ -1,5 +1,6 @@
 """The validated configuration, and how the rules read it."""
 
+import atexit
 import sys
 from pathlib import Path
 from shlex import quote
@@ -9,6 +10,14 @@ from odynn.config import from_mapping
 from odynn.config.reading import read_yaml
 from odynn.errors import OdynnError
 from odynn.provenance import code_fingerprint, own_losses
+from odynn.safeguards import Ownership, settle_times
+
+# After a Snakemake that was killed, the same command goes on: its locks do not stop this one.
+if workflow.is_main_process:
+    OWNERSHIP = Ownership(".snakemake/locks")
+    atexit.register(OWNERSHIP.end)
+    for sentence in OWNERSHIP.sentences():
+        logger.info(sentence)
 
 # Snakemake 9.27 puts this path into shell commands as it stands: without quotes no folder may have a space in its name.
 sys.executable = quote(sys.executable)
@@ -32,6 +41,11 @@ except OdynnError as error:
     raise SystemExit(f"Error: {error}") from None
 
 EXPERIMENTS = list(SETTINGS.experiments)
+
+
+onstart:
+    if workflow.is_main_process:
+        settle_times(SETTINGS.results / experiment for experiment in EXPERIMENTS)
 
 
 pathvars:

@@ -1,12 +1,19 @@
 """Files that are either whole or not there: written under a temporary name, then renamed."""
 
+import hashlib
 import os
+import platform
+import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from odynn.errors import StorageError
+
+# s after which a temporary file that was not touched is taken for a dead writer's, wherever that was.
+_ABANDONED = 24 * 3600.0
 
 
 @contextmanager
@@ -15,7 +22,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
     The temporary file lies in the same folder (made if it is absent), so that the renaming is
     atomic, and keeps the suffix, which tells matplotlib and others the format. If the block raises,
-    the temporary file is removed and a file that was at ``path`` is as it was.
+    the temporary file is removed and a file that was at ``path`` is as it was. A temporary file that a
+    killed writer of the same file has left is removed, see ``remove_leftovers``.
 
     Args:
         path: where the file will be.
@@ -34,13 +42,15 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     ['scores.csv']
     """
     path = Path(path)
-    # The random part keeps jobs apart on nodes of a cluster that share a disk and may share a process id.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    # The host and the process say who may remove it; the random part keeps threads apart.
+    owner = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{path.stem}.{owner}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _flush(temporary)
         os.replace(temporary, path)
+        remove_leftovers(path)
     except OSError as error:
         raise StorageError(
             f"'{path}' must be writable. Expected: a folder that may be written to, with free space. "
@@ -49,6 +59,44 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def remove_leftovers(path: str | os.PathLike) -> None:
+    """Remove the temporary files of writers of a file that were killed.
+
+    A writer of this host is dead if its process is; one of another host, which cannot be asked, if its
+    file was not touched for a day.
+
+    Args:
+        path: the file that they were to become.
+    """
+    path = Path(path)
+    ours = re.compile(
+        rf"\.{re.escape(path.stem)}\.([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{8}}{re.escape(path.suffix)}"
+    )
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            found = ours.fullmatch(entry.name)
+            if found is None:
+                continue
+            with suppress(OSError):
+                here = found[1] == _host()
+                if not _lives(int(found[2])) if here else time.time() - entry.stat().st_mtime > _ABANDONED:
+                    os.unlink(entry.path)
+
+
+def _host() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def atomic_text(path: str | os.PathLike, text: str) -> None:

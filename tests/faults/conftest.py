@@ -1,0 +1,53 @@
+"""A run that nothing disturbs, to compare with."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.faults.tools import INPUTS, OUTPUTS, Lives
+
+
+def pytest_collection_modifyitems(items):
+    """Mark every test of this folder."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.faults)
+
+
+@pytest.fixture(scope="session")
+def lives(tmp_path_factory):
+    """A maker of processes that run a stage."""
+    found = Lives(tmp_path_factory.mktemp("settings"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(lives, tmp_path_factory):
+    """The results of an undisturbed run, a stage after the other; not to be changed."""
+    folder = (
+        tmp_path_factory.mktemp("undisturbed") / "tiny"
+    )  # the name of the experiment, which a report says
+    folder.mkdir()
+    for stage in OUTPUTS:
+        life, code = lives.run(folder, stage)
+        assert code == 0, life.errors
+    return folder
+
+
+@pytest.fixture
+def before(undisturbed, tmp_path):
+    """Return a function that gives a folder as it is before a stage."""
+
+    def copied(stage, parent=tmp_path):
+        folder = parent / "tiny"
+        folder.mkdir(parents=True)
+        for name in INPUTS[stage]:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(undisturbed / name, folder / name)
+        for name in ("figures", "tables") if stage == "report" else ():
+            shutil.copytree(undisturbed / name, folder / name)
+        return folder
+
+    return copied
