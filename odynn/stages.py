@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from odynn.errors import OdynnError
+from odynn.slurm import placement
 
 Settings = Mapping
 PathLike = str | os.PathLike
@@ -43,6 +44,8 @@ def job(log_path: PathLike) -> Iterator[None]:
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     kept = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    if where := placement():
+        log.info("%s", where)
     try:
         yield
     except OdynnError as error:

@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "provenance": {"errors", "units", "data", "fingerprint"},
     "spikes": {"errors"},
     "findings": {"data"},
+    "slurm": {"errors"},
     "storage": BASE,
     "plotting": BASE,
     "models": BASE | {"plotting"},
