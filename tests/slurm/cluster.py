@@ -49,8 +49,8 @@ SelectTypeParameters=CR_Core_Memory
 SlurmdParameters=config_overrides
 ReturnToService=2
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
-# As by default, and what `squeue` needs to tell how a job ended.
-MinJobAge=300
+# Ended jobs are known for as long as a test may look at them, s.
+MinJobAge=3600
 KillWait=5
 SlurmdTimeout=10
 InactiveLimit=0
@@ -238,7 +238,7 @@ class Cluster:
         _secret(self.folder / "slurmdbd.conf", dbd.encode())
         (self.folder / "state").mkdir()
         # Snakemake takes SLURM_CONF away before it starts the step of a job.
-        for client in CLIENTS:
+        for client in filter(_path, CLIENTS):
             script = self.folder / "bin" / client
             text = f'#!/bin/sh\nSLURM_CONF={self.folder}/slurm.conf exec {_path(client)} "$@"\n'
             script.write_text(text, "utf-8")

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import time
+from contextlib import contextmanager
 
 import pytest
 import yaml
@@ -129,39 +131,51 @@ def undisturbed(tmp_path_factory):
 
 
 class Run:
-    """A run on the cluster that has ended, and what was seen of its jobs meanwhile."""
+    """A run on the cluster that has ended, and what was seen of its jobs meanwhile.
 
-    def __init__(self, workflow, text, seen):
-        self.workflow, self.text, self.seen = workflow, text, seen
+    Attributes:
+        workflow: where it was.
+        jobs: number to fields of each job, as it was seen last.
+        together: lists of jobs that were seen at the same time.
+    """
+
+    def __init__(self, workflow):
+        self.workflow, self.jobs, self.together = workflow, {}, []
+
+
+@contextmanager
+def started(workflow, *arguments, output):
+    """Give a Snakemake at work, which writes to a file; kill it if it has not ended with the block."""
+    with (
+        open(output, "w", encoding="utf-8") as file,
+        workflow.start(*arguments, stdout=file, stderr=subprocess.STDOUT) as running,
+    ):
+        try:
+            yield running
+        finally:
+            if running.poll() is None:
+                os.killpg(running.pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")
 def placed(cluster, tmp_path_factory):
     """Give a run of the whole workflow on the cluster, watched; not to be changed."""
-    workflow = lay_out_shards(tmp_path_factory.mktemp("cluster") / "a folder", OnCluster).set_up(cluster)
-    output = workflow.folder / "snakemake.txt"
-    seen = []
-    with open(output, "w") as file, workflow.start(stdout=file, stderr=subprocess.STDOUT) as running:
-        end = time.monotonic() + 900
+    folder = tmp_path_factory.mktemp("cluster")
+    run = Run(lay_out_shards(folder / "a folder", OnCluster).set_up(cluster))
+    with started(run.workflow, output=folder / "output.txt") as running:
+        end = time.monotonic() + 1200
         while running.poll() is None and time.monotonic() < end:
-            seen.append([job for job in cluster.jobs().values() if job["JobState"] == "RUNNING"])
+            jobs = {number: job for number, job in cluster.jobs().items() if job["JobState"] == "RUNNING"}
+            run.jobs |= jobs
+            run.together.append(list(jobs.values()))
             time.sleep(0.5)
-        stop(running)
-    text = output.read_text("utf-8")
-    assert running.returncode == 0, text
-    return Run(workflow, text, seen)
-
-
-def stop(running):
-    """Kill a Snakemake that has not ended."""
-    if running.poll() is None:
-        os.killpg(running.pid, 9)
-    running.wait()
+    assert running.returncode == 0, (folder / "output.txt").read_text("utf-8")
+    return run
 
 
 @pytest.fixture(scope="session")
 def copy_of(cluster):
-    """Give a function that copies the workflow of a run, to change."""
+    """Give a function that copies the workflow of a run, to change it and the resources of its rules."""
 
     def copy(run, folder, **changes):
         shutil.copytree(run.workflow.folder, folder, symlinks=True)

@@ -29,10 +29,6 @@ def gpu_of(job):
     return found and int(found[1])
 
 
-def last_seen(placed):
-    return {job["JobId"]: job for jobs in placed.seen for job in jobs}.values()
-
-
 def test_the_results_are_those_of_a_run_without_slurm(placed, undisturbed):
     found = placed.workflow.results()
     data = [name for name in undisturbed if name.endswith((".h5", ".csv"))]
@@ -48,7 +44,7 @@ def test_a_second_run_has_nothing_to_do(placed):
 
 
 def test_jobs_get_what_the_profile_asks_for(placed):
-    jobs = list(last_seen(placed))
+    jobs = placed.jobs.values()
     assert {rule_of(job) for job in jobs} == set(ASKED)  # the others run beside Snakemake
     assert sum(rule_of(job) == "fit" for job in jobs) == len(SHARDS)
     for job in jobs:
@@ -60,7 +56,7 @@ def test_jobs_get_what_the_profile_asks_for(placed):
 
 def test_jobs_at_the_same_time_on_a_node_get_different_gpus(placed):
     together = 0
-    for jobs in placed.seen:
+    for jobs in placed.together:
         given = [(job["NodeList"], gpu_of(job)) for job in jobs if gpu_of(job) is not None]
         assert len(set(given)) == len(given)
         together = max(together, len(given) - len({node for node, _ in given}))
@@ -69,7 +65,7 @@ def test_jobs_at_the_same_time_on_a_node_get_different_gpus(placed):
 
 def test_fits_run_on_every_node_and_their_logs_say_where(placed, cluster):
     told = {}
-    for job in last_seen(placed):
+    for job in placed.jobs.values():
         if rule_of(job) in ON_GPUS:
             shard = job["Comment"].rpartition("_")[2]
             line = f"SLURM job {job['JobId']} on node {job['NodeList']}, with GPU {gpu_of(job)}\n"
