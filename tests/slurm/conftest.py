@@ -39,7 +39,7 @@ class Deviation(SweepTerm):
     def values(self, traces):
         here = Path(__file__)
         if here.with_name("brake").exists():
-            time.sleep(1)
+            time.sleep(2)
         if here.with_name(f"greedy.{os.environ.get('SLURM_JOB_ID')}").exists():
             taken = np.ones(2_000_000_000 // 8)
             time.sleep(30)
