@@ -175,7 +175,7 @@ class Cluster:
         """Return the fields that SLURM knows of each job, also of those that ended of late."""
         found = {}
         for line in self.run("scontrol", "--oneliner", "--details", "show", "job").splitlines():
-            # A field ends where the next one begins: values may have spaces.
+            # Of a value with a space, such as a folder, the first word is enough.
             words = line.split()
             if words[0].startswith("JobId="):
                 fields = dict(word.split("=", 1) for word in words if "=" in word)
