@@ -52,6 +52,10 @@ class DeviceError(OdynnError):
     """A GPU that is asked for and not there."""
 
 
+class WorkflowError(OdynnError):
+    """A run of the workflow that must not begin."""
+
+
 @contextmanager
 def users_code(error: type[OdynnError], rule: str, remedy: str) -> Iterator[None]:
     """Run code that a user wrote: whatever it raises becomes one message, with the cause kept.

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from odynn.errors import OdynnError, UnreadableFileError
+from odynn.slurm import placement
 
 log = logging.getLogger("odynn")
 
@@ -53,6 +54,8 @@ def job(log_path: str | os.PathLike) -> Iterator[None]:
     # What is ignored (as by nohup) stays ignored.
     heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     kept = {number: signal.signal(number, _stop) for number in heard}
+    if where := placement():
+        log.info("%s", where)
     over = threading.Event()
     threading.Thread(target=_watch, args=(handler, os.getppid(), over), daemon=True).start()
     try:

@@ -62,6 +62,14 @@ def test_profiles_name_rules_that_there_are():
             assert set(profile.get(key) or {}) <= set(STAGE_KEYS), f"{path}: {key}"
 
 
+def test_every_key_of_the_slurm_profile_is_explained():
+    profile = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.yaml").read_text("utf-8"))
+    resources = [profile["default-resources"], *profile["set-resources"].values()]
+    keys = set(profile) | {key for chosen in resources for key in chosen}
+    text = (ROOT / "workflow/profiles/README.md").read_text("utf-8")
+    assert keys == set(re.findall(r"^\| `([\w-]+)` \|", text, re.M)) - {"default", "slurm"}
+
+
 def test_every_result_for_people_has_a_caption():
     rules = "".join(path.read_text("utf-8") for path in ROOT.glob("workflow/rules/*.smk"))
     captions = {path.name for path in ROOT.glob("workflow/report/*.rst")} - {"workflow.rst"}

@@ -11,6 +11,7 @@ from odynn.config.reading import read_yaml
 from odynn.errors import OdynnError
 from odynn.provenance import code_fingerprint, own_losses
 from odynn.safeguards import Ownership, settle_times
+from odynn.slurm import refuse_left_over_jobs
 
 # After a Snakemake that was killed, the same command goes on: its locks do not stop this one.
 if workflow.is_main_process:
@@ -96,11 +97,13 @@ def fits(wildcards):
     )
 
 
-def memory(megabytes):
-    """Return the resource function that asks for more memory at each attempt."""
-    return lambda wildcards, attempt: megabytes * attempt
-
-
-def minutes(number):
-    """Return the resource function that asks for more time at each attempt."""
-    return lambda wildcards, attempt: number * attempt
+def check_the_queue():
+    """Stop this run where SLURM still has jobs of an earlier one, whose Snakemake was killed."""
+    # As the executor describes a job in its comment.
+    names = {
+        f"rule_{job.rule.name}_wildcards_{'_'.join(job.wildcards)}" for job in workflow.dag.needrun_jobs()
+    }
+    try:
+        refuse_left_over_jobs(Path.cwd(), names)
+    except OdynnError as error:
+        raise SystemExit(f"Error: {error}") from None

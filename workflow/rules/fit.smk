@@ -10,9 +10,6 @@ rule fit:
     benchmark:
         "<benchmarks>/fit/{shard}.tsv"
     threads: 1
-    resources:
-        mem_mb=memory(4000),
-        runtime=minutes(240),
     params:
         settings=settings("fit"),
         code=code("fit"),

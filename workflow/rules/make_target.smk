@@ -7,9 +7,6 @@ rule make_target:
         "<logs>/make_target.log",
     benchmark:
         "<benchmarks>/make_target.tsv"
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(20),
     params:
         settings=settings("make_target"),
         code=code("make_target"),

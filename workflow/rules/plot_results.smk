@@ -80,9 +80,6 @@ rule plot_results:
         "<logs>/plot_results.log",
     benchmark:
         "<benchmarks>/plot_results.tsv"
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(20),
     params:
         settings=settings("plot_results"),
         code=code("plot_results"),

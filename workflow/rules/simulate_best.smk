@@ -9,9 +9,6 @@ rule simulate_best:
     benchmark:
         "<benchmarks>/simulate_best.tsv"
     threads: 1
-    resources:
-        mem_mb=memory(4000),
-        runtime=minutes(60),
     params:
         settings=settings("simulate_best"),
         code=code("simulate_best"),

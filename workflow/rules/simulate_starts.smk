@@ -9,9 +9,6 @@ rule simulate_starts:
     benchmark:
         "<benchmarks>/simulate_starts/{shard}.tsv"
     threads: 1
-    resources:
-        mem_mb=memory(4000),
-        runtime=minutes(60),
     params:
         settings=settings("simulate_starts"),
         code=code("simulate_starts"),

@@ -9,9 +9,6 @@ rule uncertainty:
     benchmark:
         "<benchmarks>/uncertainty.tsv"
     threads: 1
-    resources:
-        mem_mb=memory(4000),
-        runtime=minutes(120),
     params:
         settings=settings("uncertainty"),
         code=code("uncertainty"),
