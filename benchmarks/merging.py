@@ -1,8 +1,8 @@
 """What it takes to merge the fits of many shards into one file.
 
-The shards are made up: files as the stage ``fit`` writes them for the 28 parameters of the model ``celegans``, with
-100 starts and up to 60 iterations each, but every number in them is random, by a seed. Arguments: numbers of
-shards.
+The shards are made up: files as the stage ``fit`` writes them for the 28 parameters of the model
+``celegans``, with 100 starts and up to 60 iterations each, but every number in them is random, by a seed.
+Arguments: numbers of shards.
 """
 
 import hashlib

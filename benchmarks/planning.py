@@ -1,8 +1,8 @@
 """What Snakemake itself costs with many shards: planning a run, and running jobs that do nothing.
 
-The experiment is that of ``config/config.yaml`` with shards of 100 starts. Where jobs run, they write a byte into
-each file that they declare: what is measured is Snakemake's own process and nothing else. Arguments: the
-numbers of shards of the first table.
+The experiment is that of ``config/config.yaml`` with shards of 100 starts. Where jobs run, they write a byte
+into each file that they declare: what is measured is Snakemake's own process and nothing else. Arguments:
+the numbers of shards of the first table.
 """
 
 import re
