@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 import tempfile
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def main(numbers: Sequence[int]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             place = _laid_out(Path(folder), number)
             nothing = _planned(place)
-            _run(place, AT_ONCE)
+            _finish(place, number)
             everything = _planned(place)
             _interrupt(place, number)
             states = {"nothing": nothing, "half": _planned(place), "all": everything}
@@ -82,27 +83,54 @@ def main(numbers: Sequence[int]) -> None:
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         place = _laid_out(Path(folder), PLAN_SHARDS)
-        _run(place, AT_ONCE)
-        files = [path.relative_to(place) for path in place.rglob("*") if path.is_file()]
+        _finish(place, PLAN_SHARDS)
         _interrupt(place, PLAN_SHARDS)
         for name, options in PLAN_SETTINGS.items():
             lines.append([name, *_planned(place, options)])
     headings = ["options", "jobs planned", "seconds", "CPU seconds", "memory (MB)"]
     show(f"A dry run of {PLAN_SHARDS} shards, half of them done", headings, _text(lines), [])
-    kept = [path for path in files if ".snakemake" in path.parts]
-    print(f"\nFiles that a shard leaves: {len(files) / PLAN_SHARDS:.1f} without its logs, ", end="")
-    print(f"{len(kept) / PLAN_SHARDS:.1f} of them in .snakemake")
 
 
 def _laid_out(folder: Path, shards: int) -> Path:
     """Make a working folder with the workflow and a configuration of so many shards."""
     (folder / "workflow").symlink_to(ROOT / "workflow")
+    (folder / "config").mkdir()
+    _configure(folder, shards)
+    return folder
+
+
+def _configure(folder: Path, shards: int) -> None:
     config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text("utf-8"))
     (settings,) = config["experiments"].values()
     settings["starts"] |= {"number": shards * SHARD, "shard_size": SHARD}
-    (folder / "config").mkdir()
     (folder / "config" / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
-    return folder
+
+
+def _named(shard: int) -> str:
+    return f"{shard * SHARD:06d}-{shard * SHARD + SHARD - 1:06d}"
+
+
+def _finish(folder: Path, shards: int) -> None:
+    """Bring the folder to where a whole run has ended, without running 30 000 jobs.
+
+    One shard is run. Its files, and Snakemake's notes of them, are copied under the names of the others; then
+    Snakemake runs what merges them.
+    """
+    _configure(folder, 1)
+    _run(folder, AT_ONCE)
+    notes = folder / ".snakemake" / "metadata"
+    # In the order in which they were made: an input must not be newer than what was made from it.
+    for note in sorted(notes.iterdir(), key=lambda path: path.stat().st_mtime_ns):
+        path = urlsafe_b64decode(note.name).decode()
+        if _named(0) in path:
+            text = note.read_text("utf-8")
+            for shard in range(1, shards):
+                other = path.replace(_named(0), _named(shard))
+                (folder / other).write_text("x")
+                copy = notes / urlsafe_b64encode(other.encode()).decode()
+                copy.write_text(text.replace(_named(0), _named(shard)), "utf-8")
+    _configure(folder, shards)
+    _run(folder, AT_ONCE)
 
 
 def _planned(folder: Path, options: str = "") -> list:
@@ -122,10 +150,9 @@ def _run(folder: Path, options: str) -> Use:
 def _interrupt(folder: Path, shards: int) -> None:
     """Remove what a run that was stopped half-way has not made: every other shard, and all that is merged."""
     (results,) = (folder / "results").iterdir()
-    names = [f"{shard * SHARD:06d}-{shard * SHARD + SHARD - 1:06d}.h5" for shard in range(0, shards, 2)]
     for part in ("starts", "simulated", "fits"):
-        for name in names:
-            (results / part / name).unlink()
+        for shard in range(0, shards, 2):
+            (results / part / f"{_named(shard)}.h5").unlink()
     shutil.rmtree(results / "figures")
     shutil.rmtree(results / "tables")
     for name in ("fit.h5", "fit.csv", "best.h5", "uncertainty.h5", "report.html"):

@@ -81,7 +81,7 @@ def main(sizes: Sequence[int]) -> None:
         seconds = (took[many, stage].cpu - took[few, stage].cpu) / (many - few)
         fixed = took[few, stage].cpu - few * seconds
         print(
-            f"{stage}: {fixed:.1f} CPU s a job and {1000 * seconds:.0f} ms a start, by a line through two sizes"
+            f"{stage}: {fixed:.1f} CPU s a job, {1000 * seconds:.0f} ms a start; by a line through two sizes"
         )
 
 
