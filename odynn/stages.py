@@ -198,13 +198,19 @@ def merge_fits(settings: Settings, fits: Sequence[PathLike], output: PathLike, t
     from odynn.analysis.ranking import ranked
     from odynn.analysis.tables import fit_table
 
-    parts = {Path(path).name: storage.read_fit(path) for path in fits}
-    merged = ranked(storage.concatenate_fits(list(parts.values()), [str(path) for path in fits]))
-    inputs = {path.stem: part for path, part in zip(map(Path, fits), parts.values(), strict=True)}
+    parts, inputs, stamps = [], {}, []
+    for path in fits:
+        parts.append(storage.read_fit(path))
+        inputs[Path(path).stem] = provenance.content_hash(parts[-1])
+        stamps.append(storage.read_stamp(path))
+    merged = storage.concatenate_fits(parts, [str(path) for path in fits])
+    parts.clear()  # of many shards, all copies at once would take several times the memory of the data
+    merged = ranked(merged)
     stamp = provenance.stamp("merge_fits", settings, inputs)
-    stamp["fitted_by"] = provenance.shared_stamp(map(storage.read_stamp, fits))
+    stamp["fitted_by"] = provenance.shared_stamp(stamps)
     storage.write_fit(output, merged, stamp)
-    storage.atomic_text(table, fit_table(merged).to_csv(index=False, lineterminator="\n"))
+    with storage.atomic_path(table) as temporary:
+        fit_table(merged).to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
     log.info("%d starts, best loss %.6g", len(merged.ids), merged.loss[0])
     storage.remove_checkpoints(map(_fit_checkpoint, fits))
 

@@ -63,6 +63,8 @@ def _agreement(fit: Fit) -> list[dict]:
 
 
 def _check_ids(fits: Sequence[Fit], names: Sequence[str]) -> None:
+    if len(np.unique(np.concatenate([fit.ids for fit in fits]))) == sum(len(fit.ids) for fit in fits):
+        return
     owner, twice = {}, {}
     for name, fit in zip(names, fits, strict=True):
         for start in fit.ids.tolist():

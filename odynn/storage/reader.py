@@ -37,10 +37,10 @@ def read(path: str | os.PathLike, name: str) -> object:
             version, or lacks a dataset.
     """
     kind = KINDS[name]
-    fields = {}
+    fields, lengths = {}, {}
     with _opened(path, kind) as file:
         for item in kind.items:
-            fields |= _read_item(file, item)
+            fields |= _read_item(file, item, lengths)
         for field in kind.texts:
             fields[field] = _read_text(file, field)
         return kind.container(**fields)
@@ -67,30 +67,40 @@ def read_stamp(path: str | os.PathLike) -> dict:
         return stamp
 
 
-def _read_item(file: h5py.File, item: Item) -> dict:
-    """Return the fields that an item fills: none, its own, or also the parameter table."""
+def _read_item(file: h5py.File, item: Item, lengths: dict[str, int]) -> dict:
+    """Return the fields that an item fills: none, its own, or also the parameter table.
+
+    Opening a dataset takes longer than reading it where there are many small ones: each is opened once, and
+    ``lengths`` remembers those of the axes from item to item.
+    """
     if not item.field:
         return {}
     if item.optional and item.path not in file:
         return {}
     if not item.mapping:
-        return {item.field: _read_array(file, item, item.path)}
+        dataset = _dataset(file, item.path, item.axes)
+        return {item.field: _read_array(file, item, dataset, lengths)}
     if item.path not in file:
         raise _missing(file, f"a group {item.path}")
     group = file[item.path]
     names = json.loads(group.attrs["names"]) if "names" in group.attrs else list(group)
-    fields = {item.field: {name: _read_array(file, item, f"{item.path}/{name}") for name in names}}
+    datasets = {name: _dataset(file, f"{item.path}/{name}", item.axes) for name in names}
+    fields = {item.field: {name: _read_array(file, item, datasets[name], lengths) for name in names}}
     if item.table == "rows":
-        fields["parameters"] = {name: row_of(name, group[name].attrs) for name in names}
+        fields["parameters"] = {name: row_of(name, datasets[name].attrs) for name in names}
     return fields
 
 
-def _read_array(file: h5py.File, item: Item, path: str) -> np.ndarray | float:
-    dataset = _dataset(file, path, item.axes)
-    lengths = tuple(len(_dataset(file, axis, (axis,))) for axis in item.axes)
-    if dataset.shape != lengths:
+def _read_array(
+    file: h5py.File, item: Item, dataset: h5py.Dataset, lengths: dict[str, int]
+) -> np.ndarray | float:
+    for axis in item.axes:
+        if axis not in lengths:
+            lengths[axis] = len(_dataset(file, axis, (axis,)))
+    shape = tuple(lengths[axis] for axis in item.axes)
+    if dataset.shape != shape:
         raise UnreadableFileError(
-            f"'{file.filename}' must hold {path} of shape [{', '.join(item.axes)}] = {lengths}. "
+            f"'{file.filename}' must hold {dataset.name[1:]} of shape [{', '.join(item.axes)}] = {shape}. "
             f"Received: shape {dataset.shape}. {_again(KINDS[file.attrs['kind']])}",
             file.filename,
         )

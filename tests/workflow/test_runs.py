@@ -30,6 +30,15 @@ def test_the_jobs_follow_from_the_configuration(fresh, number, shards):
     assert not (fresh.folder / "results").exists()
 
 
+def test_the_code_is_read_once_a_stage_however_many_shards(fresh):
+    line = "    root = Path(package_root) if package_root else Path(__file__).parent\n"
+    fresh.edit("odynn/fingerprint.py", line, f'{line}    open("read", "a").write(f"{{stage}}\\n")\n')
+    fresh.change(starts={"number": 40})
+    assert fresh.planned() == {**EACH, **dict.fromkeys(SHARDED, 20)}
+    read = (fresh.folder / "read").read_text("utf-8").split()
+    assert sorted(read) == sorted([*EACH, *SHARDED])
+
+
 def test_experiments_share_defaults_and_run_side_by_side(fresh):
     config = fresh.config
     tiny = config["experiments"]["tiny"]

@@ -2,6 +2,7 @@
 
 import atexit
 import sys
+from functools import cache
 from pathlib import Path
 from shlex import quote
 
@@ -60,17 +61,24 @@ wildcard_constraints:
     shard=r"\d{6,9}-\d{6,9}",
 
 
+# Every job asks for its settings and its code: they are looked up once an experiment, not once a shard. Code that is
+# edited while Snakemake runs is recorded as it was when Snakemake began, so that the next call runs its jobs again.
+read_settings = cache(SETTINGS.settings)
+read_code = cache(code_fingerprint)
+
+
 def settings(stage):
     """Return the params function of the settings that a stage reads, so that no others rerun it."""
-    return lambda wildcards: SETTINGS.settings(wildcards.experiment, stage)
+    return lambda wildcards: read_settings(wildcards.experiment, stage)
 
 
 def code(stage):
     """Return the params function of the code that a stage runs; Snakemake does not see edits in a package."""
 
     def fingerprint(wildcards):
+        read = read_settings(wildcards.experiment, stage)
         model = SETTINGS.experiments[wildcards.experiment]["model"]
-        return code_fingerprint(stage, model, own_losses(SETTINGS.settings(wildcards.experiment, stage)))
+        return read_code(stage, model, tuple(own_losses(read)))
 
     return fingerprint
 
