@@ -21,6 +21,8 @@ import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+# Threads of C that wait without computing: other contenders run in the meantime.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 FOLDER = Path(__file__).parent
 

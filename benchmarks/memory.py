@@ -46,12 +46,14 @@ def main() -> None:
     lengths = [length for length in LENGTHS if length <= given.longest]
     peaks, seconds = {}, {}
     for length in lengths:
-        for kind in KINDS:
-            progress(f"{kind}, {length} steps")
-            made = {kind: partial(Worker, prepared, 0, kind=kind, length=length, sets=given.sets)}
-            with workers(made) as found:
-                _, peaks[kind, length] = found[kind].run("run", wanted=True)
-                seconds[kind, length] = found[kind].run("run")[0]
+        progress(f"{length} steps")
+        made = {
+            kind: partial(Worker, prepared, 0, kind=kind, length=length, sets=given.sets) for kind in KINDS
+        }
+        with workers(made) as found:
+            for kind, worker in found.items():
+                _, peaks[kind, length] = worker.run("run", wanted=True)
+                seconds[kind, length] = worker.run("run")[0]
     rows = []
     for length in lengths:
         beyond = [peaks[kind, length] - peaks["losses", length] for kind in KINDS[1:]]

@@ -2,10 +2,10 @@
 
 The spiking cell with 3 conductances (solved: error of the parameters below 5 %) and the original library's
 own task with 28 parameters (solved: the voltage within 0.1 mV), as spiking_recovery.py and graded_recovery.py
-set them up. The time that the project's own stages take, compilation aside, is what every other method gets: Adam
-and CMA-ES of this project on all starts at once, CMA-ES on a tenth of them, and BluePyOpt's IBEA and CMA-ES
-with a population as large as the number of starts, begun again with another seed where they end early. All of
-them call one simulator, odynn's, so that the optimisers alone differ.
+set them up. The time that the project's own stages take, compilation aside, is what every other method gets:
+Adam and CMA-ES of this project on all starts at once, CMA-ES on a tenth of them, and BluePyOpt's IBEA and
+CMA-ES with a population as large as the number of starts, begun again with another seed where they end early.
+All of them call one simulator, odynn's, so that the optimisers alone differ.
 """
 
 import copy
