@@ -1,6 +1,6 @@
 """Speed, by ratios measured in one run: only a gross regression fails, never a slow or a busy machine.
 
-Time is that of the processor, so that other processes do not count, and the least of several interleaved runs.
+Time is that of the processor, so that other processes do not count, and the least of several runs in turn.
 What loses the compilation of the time loop, the vectors, or the checkpoints of the adjoint is beyond these
 bounds. benchmarks/throughput.py and normal_equations.py have the numbers themselves.
 """
