@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from measuring import in_child
+from children import in_child
 from protocol import CONFIGS, show
 
 from odynn import config, provenance, storage

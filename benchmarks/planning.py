@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from measuring import Use, in_child
+from children import Use, in_child
 from protocol import show
 
 ROOT = Path(__file__).parents[1]

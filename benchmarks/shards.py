@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from measuring import in_child
+from children import in_child
 from protocol import CONFIGS, show
 
 from odynn import config, stages
