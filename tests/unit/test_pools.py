@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from odynn import stages, storage
-from odynn.data import Cause, Parameter, Status
+from odynn.data import Cause, Parameter, Starts, Status
 from odynn.fitting import staged
 from odynn.fitting.pools import Pools
 from odynn.fitting.transforms import Transform
@@ -292,3 +292,15 @@ def test_finished_starts_are_taken_from_other_shards_by_whole_pools(tmp_path, ca
     assert (tmp_path / "grown/fits/000000-000011.h5").read_bytes() == (
         tmp_path / "fresh/fits/000000-000011.h5"
     ).read_bytes()
+
+
+def test_shards_of_other_starts_are_not_opened(tmp_path, caplog):
+    fits = tmp_path / "fits"
+    fits.mkdir()
+    for name in ("000000-000003", "000004-000007", "000007-000009", "000010-000011", "mine"):
+        (fits / f"{name}.h5").write_text("not HDF5")
+    starts = Starts(np.arange(4, 8), {}, {})
+    assert storage.finished_starts(fits / "000004-000007.h5", starts, {"settings": {}}) == []
+    opened = [record.message for record in caplog.records]
+    assert ["000007-000009" in opened[0], "mine" in opened[1]] == [True, True]
+    assert len(opened) == 2
