@@ -161,6 +161,8 @@ def by_bluepyopt(task: Task, watch: Watch, kind: str) -> None:
     rows = task.problem.transform.parameters
     log = np.array([row.scale == "log" for row in rows.values()])
     number = task.u.shape[1]
+    # The starts of other methods stand at the best point of each; so here the best points of all count.
+    best, lowest = np.empty((len(rows), 0)), np.empty(0)
 
     class Batch(Evaluator):
         """Stands for the evaluation of single points, which ``evaluated`` does together."""
@@ -176,9 +178,15 @@ def by_bluepyopt(task: Task, watch: Watch, kind: str) -> None:
         # Blocks are of one width; a few of a generation may be missing.
         places = np.minimum(np.arange(number), points.shape[1] - 1)
         u = task.problem.transform.inverse(points[:, places])
-        losses = task.problem.losses(u, task.base)
-        watch.note(u)
-        return [[value if np.isfinite(value) else 1e12] for value in losses[: points.shape[1]]]
+        losses = task.problem.losses(u, task.base)[: points.shape[1]]
+        losses = np.where(np.isfinite(losses), losses, 1e12)
+        nonlocal best, lowest
+        best = np.concatenate([best, u[:, : points.shape[1]]], axis=1)
+        lowest = np.concatenate([lowest, losses])
+        kept = np.argsort(lowest, kind="stable")[:number]
+        best, lowest = best[:, kept], lowest[kept]
+        watch.note(best)
+        return [[value] for value in losses]
 
     parameters = [
         Parameter(name, bounds=tuple(np.log(row.start)) if row.scale == "log" else row.start)
@@ -238,7 +246,7 @@ def main() -> None:
         f"Solved at equal wall time, compilation aside: {wanted}",
         ("task", "method", "points", "iterations", "solved", "first after (s)", "least", "median", "seconds"),
         rows,
-        note="points: starts, or the population; solved: of these, at the end or in the last generation. "
+        note="points: starts, each at its best; of BluePyOpt as many as its population, the best of all. "
         + machine(),
     )
 
