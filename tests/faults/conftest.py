@@ -15,8 +15,16 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.faults)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def temporary(tmp_path_factory):
+    """Keep what killed processes leave in the folder of temporary files away from that of the system."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("temporary")))
+        yield
+
+
 @pytest.fixture(scope="session")
-def lives(tmp_path_factory):
+def lives(tmp_path_factory, cache, temporary):
     """A maker of processes that run a stage."""
     found = Lives(tmp_path_factory.mktemp("settings"))
     yield found
