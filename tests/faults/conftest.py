@@ -15,8 +15,16 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.faults)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def temporary(tmp_path_factory):
+    """Keep what killed processes leave in the folder of temporary files away from that of the system."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("temporary")))
+        yield
+
+
 @pytest.fixture(scope="session")
-def lives(tmp_path_factory):
+def lives(tmp_path_factory, cache, temporary):
     """A maker of processes that run a stage."""
     found = Lives(tmp_path_factory.mktemp("settings"))
     yield found
@@ -26,10 +34,9 @@ def lives(tmp_path_factory):
 @pytest.fixture(scope="session")
 def undisturbed(lives, tmp_path_factory):
     """The results of an undisturbed run, a stage after the other; not to be changed."""
-    folder = (
-        tmp_path_factory.mktemp("undisturbed") / "tiny"
-    )  # the name of the experiment, which a report says
-    folder.mkdir()
+    # A report says where it was made, and has the name of the experiment from there.
+    folder = tmp_path_factory.mktemp("undisturbed") / "results" / "tiny"
+    folder.mkdir(parents=True)
     for stage in OUTPUTS:
         life, code = lives.run(folder, stage)
         assert code == 0, life.errors
@@ -41,7 +48,7 @@ def before(undisturbed, tmp_path):
     """Return a function that gives a folder as it is before a stage."""
 
     def copied(stage, parent=tmp_path):
-        folder = parent / "tiny"
+        folder = parent / "results" / "tiny"
         folder.mkdir(parents=True)
         for name in INPUTS[stage]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

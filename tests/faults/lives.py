@@ -1,7 +1,8 @@
 """Runs stages as jobs in processes of their own, which begin at once: the libraries are loaded already.
 
-Reads a job a line from standard input, as JSON: ``stage``, ``log``, ``errors`` (files), ``arguments`` of the
-stage, ``memory`` (bytes of address space, or null). Writes the process id, and when it has ended how it did.
+Reads a job a line from standard input, as JSON: ``stage``, ``folder`` to work in, ``log`` and ``errors``
+(files), ``arguments`` of the stage, ``memory`` (bytes of address space, or null). Writes the process id, and
+when it has ended how it did.
 """
 
 import json
@@ -25,6 +26,7 @@ def live(job):
     os.dup2(os.open(job["errors"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     # More often than in real life, so that a kill after a moment finds that the fit got on.
     storage.Checkpoint.__init__.__defaults__ = (0.2,)
+    os.chdir(job["folder"])
     with stages.job(job["log"]):
         if job["memory"]:
             resource.setrlimit(resource.RLIMIT_AS, (job["memory"], job["memory"]))

@@ -115,23 +115,24 @@ class Lives:
     def begin(self, folder, stage, memory=None, **changes):
         """Start a stage in a folder of results; ``changes`` replace settings."""
         arguments = {"settings": {**self._settings.settings("tiny", stage), **changes}}
-        log = folder / f"{stage}.log"
+        log, results = folder / f"{stage}.log", folder.relative_to(folder.parents[1])
         log.unlink(missing_ok=True)  # the process may be slower than a look into it
-        files = {Path(name).parts[0].removesuffix(".h5"): str(folder / name) for name in INPUTS[stage]}
+        files = {Path(name).parts[0].removesuffix(".h5"): str(results / name) for name in INPUTS[stage]}
         if stage == "merge_fits":
-            arguments |= {"fits": list(files.values()), "table": str(folder / "fit.csv")}
+            arguments |= {"fits": list(files.values()), "table": str(results / "fit.csv")}
         else:
             arguments |= {name: path for name, path in files.items() if name in NAMED}
         if stage in ("get_random", "simulate_starts", "fit"):
             arguments["shard"] = SHARD
         if stage in ("plot_results", "report"):
-            arguments |= {"figures": str(folder / "figures"), "tables": str(folder / "tables")}
+            arguments |= {"figures": str(results / "figures"), "tables": str(results / "tables")}
         if stage != "plot_results":
-            arguments["output"] = str(folder / OUTPUTS[stage][0])
+            arguments["output"] = str(results / OUTPUTS[stage][0])
         # Not in the folder of results, whose disk may be full.
         errors = self._folder / f"{next(self._numbers)}.err"
         job = {
             "stage": stage,
+            "folder": str(folder.parents[1]),
             "log": str(log),
             "arguments": arguments,
             "memory": memory,
