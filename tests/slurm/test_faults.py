@@ -16,10 +16,15 @@ from tests.slurm.conftest import started
 
 pytestmark = pytest.mark.slurm
 
-SHARDS = CANCELLED, STEP_KILLED, TOO_LONG, TOO_LARGE, NODE_LOST = [
-    f"00000{number}-00000{number}" for number in range(5)
-]
+SHARDS = [f"00000{number}-00000{number}" for number in range(5)]
 FIT = "results/tiny/fit.h5"
+# How each fault but the loss of a node ends a job.
+STATES = {
+    "cancelled": "CANCELLED",
+    "step killed": "TIMEOUT",  # which is when SLURM sees it
+    "too long": "TIMEOUT",
+    "too large": "FAILED",
+}
 MEMORY = 1500  # MB that a fit asks for at first; what is held up takes 2000 more
 
 
@@ -68,20 +73,20 @@ def scenario(placed, cluster, copy_of, tmp_path_factory):
     wait_until(lambda: not cluster.run("squeue", "--noheader"))
 
     with started(workflow, FIT, output=folder / "faults.txt") as running:
-        first = wait_until(fits, running)
-        numbers = {shard: job["JobId"] for shard, job in first.items()}
-        cluster.run("scancel", numbers[CANCELLED])
-        for shard in (STEP_KILLED, TOO_LONG):
-            cluster.run("scontrol", "update", f"JobId={numbers[shard]}", "TimeLimit=1")
-        kill_step(cluster, first[STEP_KILLED])
-        (brake.parent / f"greedy.{numbers[TOO_LARGE]}").touch()
-        node = first[NODE_LOST]["NodeList"]
+        first = by_fault(wait_until(fits, running))
+        numbers = {fault: job["JobId"] for fault, job in first.items()}
+        cluster.run("scancel", numbers["cancelled"])
+        for fault in ("step killed", "too long"):
+            cluster.run("scontrol", "update", f"JobId={numbers[fault]}", "TimeLimit=1")
+        kill_step(cluster, first["step killed"])
+        (brake.parent / f"greedy.{numbers['too large']}").touch()
+        node = first["node lost"]["NodeList"]
         cluster.lose_node(node)
 
         def over():
             jobs = cluster.jobs()
-            ended = {jobs[number]["JobState"] for shard, number in numbers.items() if shard != NODE_LOST}
-            return jobs[numbers[NODE_LOST]]["Restarts"] == "1" and not ended & {"RUNNING", "COMPLETING"}
+            ended = {jobs[number]["JobState"] for fault, number in numbers.items() if fault != "node lost"}
+            return jobs[numbers["node lost"]]["Restarts"] == "1" and not ended & {"RUNNING", "COMPLETING"}
 
         wait_until(over, running)
         brake.unlink()
@@ -90,11 +95,22 @@ def scenario(placed, cluster, copy_of, tmp_path_factory):
     text = (folder / "faults.txt").read_text("utf-8")
     assert code == 0, text
     cluster.start_node(node)
-    ended = {shard: known[number] for shard, number in numbers.items()}
-    last = {shard_of(job): job for job in sorted(cluster.jobs().values(), key=lambda job: int(job["JobId"]))}
+    ended = {fault: known[number] for fault, number in numbers.items()}
+    latest = {
+        shard_of(job): job for job in sorted(cluster.jobs().values(), key=lambda job: int(job["JobId"]))
+    }
+    last = {fault: latest[shard_of(job)] for fault, job in first.items()}
     rerun = workflow.run(FIT)
     logs = {shard: workflow.log("fit", shard) for shard in SHARDS}
     return SimpleNamespace(**locals())
+
+
+def by_fault(jobs):
+    """Return which job meets which fault; the lost node is one where no other job would be lost with it."""
+    nodes = [job["NodeList"] for job in jobs.values()]
+    ordered = sorted(jobs.values(), key=lambda job: nodes.count(job["NodeList"]))
+    assert nodes.count(ordered[0]["NodeList"]) == 1
+    return dict(zip(("node lost", *STATES), ordered, strict=True))
 
 
 def kill_step(cluster, job):
@@ -119,23 +135,16 @@ def test_jobs_whose_snakemake_was_killed_are_left_alone_and_named(scenario):
 
 
 def test_each_fault_was_what_it_should_be(scenario):
-    states = {shard: job["JobState"] for shard, job in scenario.ended.items()}
-    del states[NODE_LOST]
-    assert states == {
-        CANCELLED: "CANCELLED",
-        STEP_KILLED: "TIMEOUT",  # which is when SLURM sees it
-        TOO_LONG: "TIMEOUT",
-        TOO_LARGE: "FAILED",
-    }
-    again = scenario.last[NODE_LOST]
-    assert again["JobId"] == scenario.numbers[NODE_LOST]
+    assert {fault: scenario.ended[fault]["JobState"] for fault in STATES} == STATES
+    again = scenario.last["node lost"]
+    assert again["JobId"] == scenario.numbers["node lost"]
     assert again["NodeList"] != scenario.node
 
 
 def test_a_new_attempt_asks_for_more(scenario):
-    for shard in (CANCELLED, STEP_KILLED, TOO_LONG, TOO_LARGE):
-        job = scenario.last[shard]
-        assert job["JobId"] != scenario.numbers[shard]
+    for fault in STATES:
+        job = scenario.last[fault]
+        assert job["JobId"] != scenario.numbers[fault]
         assert (job["Mem"], job["TimeLimit"]) == (str(2 * MEMORY), "08:00:00")
 
 
