@@ -13,7 +13,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,7 +106,7 @@ class Worker:
 
     def stop(self) -> None:
         """End the process."""
-        if self._process.is_alive():
+        with suppress(OSError):  # it may have ended by itself, with a message
             self._connection.send(None)
         self._process.join()
 
