@@ -17,7 +17,7 @@ from odynn.data import Target
 MODEL, SOLVER, DT = "hodgkinhuxley", "exponential_euler", 0.025
 KINDS = ("losses", "gradient", "normal_equations")
 LENGTHS = (1_000, 10_000, 100_000, 1_000_000)
-# What odynn/fitting/problem.py lets the states take that an adjoint keeps, in MiB.
+# What odynn/simulation/device.py lets one computation keep on a processor, in MiB.
 BUDGET = 256
 
 
