@@ -151,7 +151,7 @@ def test_a_new_attempt_asks_for_more(scenario):
 def test_every_fit_goes_on_from_its_checkpoint(scenario):
     assert scenario.text.count("stopped by SIGTERM; run the same command again to go on") >= 2
     for shard in SHARDS:
-        assert "going on from a checkpoint: 1 stages done" in scenario.logs[shard]
+        assert "going on from a checkpoint: 1 searches done" in scenario.logs[shard]
     assert not (scenario.workflow.folder / "results/tiny/checkpoints").exists()
 
 
