@@ -10,18 +10,11 @@ import os
 import resource
 import sys
 
-# Every library that a stage takes, so that a life begins without the seconds that loading takes.
-import cma  # noqa: F401
-import matplotlib.figure  # noqa: F401
-import pandas  # noqa: F401
-import scipy.special  # noqa: F401
-import tensorflow  # noqa: F401
-
-from odynn import plotting, stages, storage  # noqa: F401
-
 
 def live(job):
     """Run a job to its end; called in a process of its own."""
+    from odynn import stages, storage
+
     os.setpgid(0, 0)
     os.dup2(os.open(job["errors"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     # More often than in real life, so that a kill after a moment finds that the fit got on.
@@ -33,20 +26,35 @@ def live(job):
         getattr(stages, job["stage"])(**job["arguments"])
 
 
-for line in sys.stdin:
-    child = os.fork()
-    if not child:
-        try:
-            live(json.loads(line))
-        except SystemExit as end:
-            os._exit(end.code)
-        except BaseException as error:
-            sys.stderr.write(f"{type(error).__name__}: {error}")
-            sys.stderr.flush()
-            os._exit(99)
-        os._exit(0)
-    sys.stdout.write(f"{child}\n")
-    sys.stdout.flush()
-    _, status = os.waitpid(child, 0)
-    sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-    sys.stdout.flush()
+def main():
+    """Start a process for each job that is asked for, one after the other."""
+    # Every library that a stage takes, so that a life begins without the seconds that loading takes.
+    import cma  # noqa: F401
+    import matplotlib.figure  # noqa: F401
+    import pandas  # noqa: F401
+    import scipy.special  # noqa: F401
+    import tensorflow  # noqa: F401
+
+    from odynn import plotting, stages, storage  # noqa: F401
+
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            try:
+                live(json.loads(line))
+            except SystemExit as end:
+                os._exit(end.code)
+            except BaseException as error:
+                sys.stderr.write(f"{type(error).__name__}: {error}")
+                sys.stderr.flush()
+                os._exit(99)
+            os._exit(0)
+        sys.stdout.write(f"{child}\n")
+        sys.stdout.flush()
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
