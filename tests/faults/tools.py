@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -69,6 +70,7 @@ class Life:
 
     def __init__(self, process, ends, log, errors):
         self.process, self._ends, self._log, self._errors = process, ends, log, errors
+        self.over = False
 
     def runs(self):
         return self._ends.empty()
@@ -80,7 +82,9 @@ class Life:
 
     def end(self, seconds=300):
         """Return how it ended: an exit code, or less than 0 for the signal that killed it."""
-        return self._ends.get(timeout=seconds)
+        found = self._ends.get(timeout=seconds)
+        self.over = True
+        return found
 
     @property
     def log(self):
@@ -88,14 +92,14 @@ class Life:
 
     @property
     def errors(self):
-        return self._errors.read_text("utf-8")
+        return self._errors.read_text("utf-8") if self._errors.exists() else ""
 
 
 class Lives:
     """Starts stages, each in a process of its own; see ``lives.py``."""
 
     def __init__(self, folder):
-        self._folder, self._numbers = folder, itertools.count()
+        self._folder, self._numbers, self._last = folder, itertools.count(), None
         self._settings = config.from_mapping({"experiments": {"tiny": EXPERIMENT}}, folder, "config.yaml")
         self._process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("lives.py")],
@@ -114,6 +118,10 @@ class Lives:
 
     def begin(self, folder, stage, memory=None, **changes):
         """Start a stage in a folder of results; ``changes`` replace settings."""
+        if self._last is not None and not self._last.over:  # a test that failed has left it
+            if self._last.runs():
+                os.kill(self._last.process, signal.SIGKILL)
+            self._last.end()
         arguments = {"settings": {**self._settings.settings("tiny", stage), **changes}}
         log, results = folder / f"{stage}.log", folder.relative_to(folder.parents[1])
         log.unlink(missing_ok=True)  # the process may be slower than a look into it
@@ -140,7 +148,8 @@ class Lives:
         }
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
-        return Life(self._lines.get(timeout=300), self._lines, log, errors)
+        self._last = Life(self._lines.get(timeout=300), self._lines, log, errors)
+        return self._last
 
     def run(self, folder, stage, **options):
         """Run a stage to its end."""
