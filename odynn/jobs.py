@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ log = logging.getLogger("odynn")
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP"))
 # s between two looks at whether the job is still wanted.
 _EVERY = 1.0
+# s after which a job that was asked to stop and has not is asked again.
+_AGAIN = 10.0
 _OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError")
 
 
@@ -53,11 +56,12 @@ def job(log_path: str | os.PathLike) -> Iterator[None]:
     log.setLevel(logging.INFO)
     # What is ignored (as by nohup) stays ignored.
     heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    kept = {number: signal.signal(number, _stop) for number in heard}
+    stop = _Stop()
+    kept = {number: signal.signal(number, stop) for number in heard}
     if where := placement():
         log.info("%s", where)
     over = threading.Event()
-    threading.Thread(target=_watch, args=(handler, os.getppid(), over), daemon=True).start()
+    threading.Thread(target=_watch, args=(handler, os.getppid(), stop, over), daemon=True).start()
     try:
         yield
     except UnreadableFileError as error:
@@ -87,24 +91,44 @@ def _fail(message: str) -> None:
     raise SystemExit(1) from None
 
 
-def _stop(number: int, _frame) -> None:
-    log.warning("stopped by %s; run the same command again to go on", signal.Signals(number).name)
-    raise SystemExit(128 + number)
+class _Stop:
+    """The handler of signals that end a job.
+
+    Python throws away what is raised while it removes an object (``__del__``), so that a signal at that
+    moment is lost: the handler remembers it, for whoever asks again.
+
+    Attributes:
+        number: the signal that came last, or None.
+        when: the time when it came, on the monotonic clock.
+    """
+
+    def __init__(self):
+        self.number, self.when = None, 0.0
+
+    def __call__(self, number: int, _frame) -> None:
+        first, self.number, self.when = self.number is None, number, time.monotonic()
+        if first:
+            log.warning("stopped by %s; run the same command again to go on", signal.Signals(number).name)
+        raise SystemExit(128 + number)
 
 
-def _watch(handler: "_Log", parent: int, over: threading.Event) -> None:
-    """End this process, as a signal would, once nobody waits for the job."""
+def _watch(handler: "_Log", parent: int, stop: _Stop, over: threading.Event) -> None:
+    """End this process, as a signal would, once nobody waits for the job, or where a signal was lost."""
+    main = threading.main_thread().ident
     while not over.wait(_EVERY):
         reason = None
-        if os.getppid() != parent:
+        if stop.number is not None:
+            if time.monotonic() - stop.when > _AGAIN:
+                signal.pthread_kill(main, stop.number)
+        elif os.getppid() != parent:
             reason = "Snakemake has ended before this job"
         elif handler.is_replaced():
             reason = "another job does the same work now"
         if reason:
             log.warning("%s: it stops", reason)
             # To the main thread itself: one that waits for the others does not hear of signals to them.
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
-            return
+            signal.pthread_kill(main, signal.SIGTERM)
+            over.wait(_AGAIN)  # a compiled computation may have to end first
 
 
 def _set_aside(path: Path) -> str:

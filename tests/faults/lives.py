@@ -13,12 +13,13 @@ import sys
 
 def live(job):
     """Run a job to its end; called in a process of its own."""
-    from odynn import stages, storage
+    from odynn import jobs, stages, storage
 
     os.setpgid(0, 0)
     os.dup2(os.open(job["errors"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     # More often than in real life, so that a kill after a moment finds that the fit got on.
     storage.Checkpoint.__init__.__defaults__ = (0.2,)
+    jobs._EVERY, jobs._AGAIN = 0.1, 0.5  # the fit takes seconds
     os.chdir(job["folder"])
     with stages.job(job["log"]):
         if job["memory"]:

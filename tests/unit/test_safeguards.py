@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from odynn import jobs
 from odynn.errors import FitError, UnreadableFileError
 from odynn.jobs import job
 from odynn.safeguards import Ownership, settle_times
@@ -151,6 +152,25 @@ def test_a_signal_ends_a_job_as_an_exception_does(log, number):
     assert end.value.code == 128 + number
     assert saved
     assert f"stopped by {signal.Signals(number).name}" in log.read_text("utf-8")
+
+
+def test_a_signal_that_got_lost_is_not_forgotten(log, monkeypatch):
+    monkeypatch.setattr(jobs, "_EVERY", 0.05)
+    monkeypatch.setattr(jobs, "_AGAIN", 0.2)
+
+    class Removed:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+    lost = []
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    with pytest.raises(SystemExit) as end, job(log):
+        Removed()
+        assert len(lost) == 1
+        time.sleep(5)
+    assert end.value.code == 128 + signal.SIGTERM
+    assert log.read_text("utf-8").count("stopped by SIGTERM") == 1
 
 
 def test_a_signal_that_is_ignored_stays_so(log):
