@@ -1,6 +1,7 @@
 """Fixtures that tests of several folders share."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,10 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ODYNN_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts():
+    """Let what the tests start hear of Ctrl-C, which a shell has background jobs ignore."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

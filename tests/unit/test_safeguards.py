@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,9 @@ def log(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_ends_a_job_as_an_exception_does(log, number):
+def test_a_signal_ends_a_job_as_an_exception_does(log, number, request):
+    # Where the tests run in the background, or by nohup, it may be ignored.
+    request.addfinalizer(partial(signal.signal, number, signal.signal(number, signal.default_int_handler)))
     saved = []
     with pytest.raises(SystemExit) as end, job(log):
         try:
