@@ -54,8 +54,9 @@ def code_fingerprint(
     code, imports = _stage_code(root, stage)
     library = _library(root)
     modules = {target.partition(":")[0] for target in library.values()}
-    # A model draws itself with `plotting`, which changes no number: only a stage that draws depends on it.
-    skipped = {f"{root.name}.stages", f"{root.name}.plotting"}
+    # A model draws itself with `plotting`, and a stage runs as one of `jobs`: neither changes a number. Only
+    # a stage that draws depends on the former.
+    skipped = {f"{root.name}.stages", f"{root.name}.jobs", f"{root.name}.plotting"}
     if any(name.startswith(f"{root.name}.plotting") for name in _named(root, imports)):
         skipped.remove(f"{root.name}.plotting")
     found = _closure(root, imports, skipped | modules)

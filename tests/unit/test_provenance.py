@@ -23,6 +23,7 @@ PACKAGE = {
     "__init__.py": '"""A package."""\n\n__version__ = "1.0"\n',
     "errors.py": "class Wrong(Exception):\n    pass\n",
     "units.py": "MILLI = 1e-3\n",
+    "jobs.py": "def job():\n    return 1\n",
     "plotting/__init__.py": "from pkg.plotting.style import line\n",
     "plotting/style.py": "def line():\n    return 1\n",
     "fitting/__init__.py": "def __getattr__(name):\n    from pkg.fitting import unused\n",
@@ -64,7 +65,8 @@ PACKAGE = {
     "stages.py": (
         '"""The stages."""\n\n'
         "import json\n"
-        "from pkg.errors import Wrong\n\n"
+        "from pkg.errors import Wrong\n"
+        "from pkg.jobs import job\n\n"
         "SIZE = 3\n"
         "LIMIT: int = 5\n"
         "OTHER = 4\n\n\n"
@@ -133,6 +135,7 @@ COUNTS_NOT = {
     "another stage's constant": ("stages.py", "OTHER = 4", "OTHER = 5"),
     "a helper that nobody calls": ("stages.py", "return 1", "return 2"),
     "what a model draws itself with": ("plotting/style.py", "return 1", "return 2"),
+    "what a stage runs in": ("jobs.py", "return 1", "return 2"),
     "a package of another stage": ("plotting/__init__.py", "import line", "import line as curve"),
     "an import for type checkers": ("fitting/hints.py", "A = 1", "A = 2"),
     "an import in a function of a package above": ("fitting/unused.py", "B = 1", "B = 2"),
