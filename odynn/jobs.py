@@ -64,6 +64,11 @@ def job(log_path: str | os.PathLike) -> Iterator[None]:
     threading.Thread(target=_watch, args=(handler, os.getppid(), stop, over), daemon=True).start()
     try:
         yield
+    except SystemExit:
+        if stop.number is not None:
+            name = signal.Signals(stop.number).name
+            log.warning("stopped by %s; run the same command again to go on", name)
+        raise
     except UnreadableFileError as error:
         _fail(f"{error} {_set_aside(error.path)}")
     except OdynnError as error:
@@ -106,9 +111,8 @@ class _Stop:
         self.number, self.when = None, 0.0
 
     def __call__(self, number: int, _frame) -> None:
-        first, self.number, self.when = self.number is None, number, time.monotonic()
-        if first:
-            log.warning("stopped by %s; run the same command again to go on", signal.Signals(number).name)
+        # Nothing is logged here: the signal may have come in the middle of a line of the log.
+        self.number, self.when = number, time.monotonic()
         raise SystemExit(128 + number)
 
 
