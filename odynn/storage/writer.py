@@ -5,11 +5,9 @@ into a file. The order of parameters, states, currents and scores is kept, since
 it; the order of any other mapping means nothing and is not.
 """
 
-import io
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
@@ -47,14 +45,17 @@ def write(path: str | os.PathLike, name: str, container: object, stamp: Mapping 
         )
     with atomic_path(path) as temporary:
         try:
-            with _Sink(temporary, "w+") as sink:
-                # The oldest format that can hold the data: it keeps no times of creation.
-                with h5py.File(sink, "w", libver=("earliest", "v110")) as file:
-                    _write_root(file, name, stamp or {})
-                    for item in kind.items:
-                        _write_item(file, item, container)
-                    for field in kind.texts:
-                        _write_text(file, field, getattr(container, field), f"{field} of the {name}")
+            # In memory first: HDF5 crashes on a full disk, and calls of Python from it on a signal.
+            # The oldest format that can hold the data: it keeps no times of creation.
+            libver = ("earliest", "v110")
+            with h5py.File(temporary, "w", driver="core", backing_store=False, libver=libver) as file:
+                _write_root(file, name, stamp or {})
+                for item in kind.items:
+                    _write_item(file, item, container)
+                for field in kind.texts:
+                    _write_text(file, field, getattr(container, field), f"{field} of the {name}")
+                file.flush()
+                temporary.write_bytes(file.id.get_file_image())
         except StorageError as error:
             raise StorageError(f"'{path}': {error}") from error
         except (TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -62,42 +63,6 @@ def write(path: str | os.PathLike, name: str, container: object, stamp: Mapping 
                 f"'{path}': a {kind.container.__name__} must hold arrays of numbers and plain text. "
                 f"Received: something else ({type(error).__name__}: {error}). Correct the container."
             ) from error
-
-
-class _Sink(io.FileIO):
-    """A file that takes everything, and raises when it is closed if the system did not.
-
-    HDF5 does not survive a full disk: it cannot close its file then, and the process crashes at its end.
-    """
-
-    _error: OSError | None = None
-
-    def __exit__(self, *raised) -> None:
-        super().__exit__(*raised)
-        if self._error is not None:
-            raise self._error from None  # whatever HDF5 made of it
-
-    def write(self, data) -> int:
-        """Write all of the data, or note why that cannot be."""
-        left = memoryview(data).cast("B")
-        size = len(left)
-        while len(left) and self._error is None:
-            with self._noting():
-                left = left[super().write(left) :]
-        return size
-
-    def truncate(self, size: int | None = None) -> int:
-        """Set the size, or note why that cannot be."""
-        with self._noting():
-            return super().truncate(size)
-        return size or 0
-
-    @contextmanager
-    def _noting(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self._error = self._error or error
 
 
 def _write_root(file: h5py.File, name: str, stamp: Mapping) -> None:

@@ -673,6 +673,49 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(delay, tmp_path):
     check_same(storage.read_fit(path), wanted[0])
 
 
+DISTURBED = """
+import sys
+sys.path[:0] = {paths!r}
+import signal
+import time
+from pathlib import Path
+import numpy as np
+import test_storage as tests
+
+class Ended(BaseException):
+    pass
+
+def end(_number, _frame):
+    raise Ended
+
+path, fit, random = Path(sys.argv[1]), tests.make("fit", starts=4000), np.random.default_rng(0)
+begun = time.monotonic()
+tests.write("fit", path, fit)
+takes, before, ended = time.monotonic() - begun, path.read_bytes(), 0
+signal.signal(signal.SIGALRM, end)
+for _ in range(100):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0, takes) + 1e-6)
+        tests.write("fit", path, fit)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except Ended:
+        ended += 1
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+print(ended)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that sends signals")
+def test_a_signal_at_any_moment_of_a_write_ends_it_as_an_exception_does(tmp_path):
+    code = DISTURBED.format(paths=[str(ROOT), str(Path(__file__).parent)])
+    command = [sys.executable, "-c", code, str(tmp_path / "fit.h5")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 10
+    assert "h5py" not in done.stderr
+
+
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
 def test_a_writer_killed_halfway_leaves_the_old_file(tmp_path):
     path = tmp_path / "report.html"
