@@ -8,6 +8,7 @@ recording still reaches its noise floor. Sums are over sweeps, never over starts
 import itertools
 import math
 from collections.abc import Iterable
+from functools import partial
 
 import tensorflow as tf
 
@@ -18,6 +19,8 @@ from odynn.fitting.observation import Data, Observation
 from odynn.simulation.dynamics import Dynamics
 
 _SEGMENT = 32
+# Rows of JᵀJ that are summed together.
+_ROWS = 4
 
 
 class Kernels:
@@ -171,21 +174,56 @@ class Kernels:
 
     def _normal_equations_graph(self, values, slope, nudge, data):
         P = self._parameters(values, data)
+        free = [P[name] for name in self.free]
         slope = tf.unstack(tf.cast(slope, self.dynamics.dtype))
+        number, starts = len(free), values.shape[1]
+        nothing = tf.zeros([number, *free[0].shape], self.dynamics.dtype)
+        # JᵀJ is symmetric: of each group of its rows what begins at the diagonal.
+        groups = [(first, min(first + _ROWS, number)) for first in range(0, number, _ROWS)]
 
-        def derivatives(outputs, tape, sources):
-            return [tape.gradient(output, sources) for output in outputs]
+        def differentiated(function, sources, S):
+            """Return what a function gives, and its derivatives by u, from those of its sources.
 
-        def chained(row, sensitivities):
-            """Combine ∂y/∂(state, parameters) with ∂state/∂u; absent entries are structural zeros."""
-            by_state, by_parameter = row[: len(sensitivities)], row[len(sensitivities) :]
-            terms = [d[None] * S for d, S in zip(by_state, sensitivities, strict=True) if d is not None]
-            if any(d is not None for d in by_parameter):
-                zero = tf.zeros_like(next(iter(P.values())))
+            Args:
+                function: of nothing, to a tuple of tensors that depend on sources and free parameters.
+                sources: tensors [sweep, start].
+                S: their derivatives, [free, sweep, start].
+            """
+            with tf.GradientTape(persistent=True) as tape:
+                tape.watch([*sources, *free])
+                outputs = function()
+            return outputs, tuple(chained(tape.gradient(y, [*sources, *free]), S) for y in outputs)
+
+        def chained(row, S):
+            """Combine ∂y/∂(sources, parameters) with ∂sources/∂u; absent entries are structural zeros."""
+            terms = [d[None] * s for d, s in zip(row, S, strict=False) if d is not None]
+            direct = row[len(S) :]
+            if any(d is not None for d in direct):
+                zero = tf.zeros_like(free[0])
                 terms.append(
-                    tf.stack([zero if d is None else d * s for d, s in zip(by_parameter, slope, strict=True)])
+                    tf.stack([zero if d is None else d * s for d, s in zip(direct, slope, strict=True)])
                 )
-            return sum(terms[1:], terms[0]) if terms else tf.zeros_like(sensitivities[0])
+            return sum(terms[1:], terms[0]) if terms else nothing
+
+        def advanced(state, S, t):
+            """Return the states after step t, and their derivatives by u, part by part of the step."""
+            gain, pull = self._observation.pull(data, t, nudge)
+            new, S_new = (), ()
+            for part in self.dynamics.parts(state, data.stimulus[t], P, gain, pull):
+                found, S_found = differentiated(partial(part, new), [*new, *state], [*S_new, *S])
+                new, S_new = (*new, *found), (*S_new, *S_found)
+            return new, S_new
+
+        def observed(state, memory, S, t):
+            """Return running variables and residuals after step t, with their derivatives by u."""
+
+            def function():
+                kept, residuals = self._observation.residuals(state, memory, data, t)
+                return (*kept, *itertools.chain.from_iterable(residuals))
+
+            found, S_found = differentiated(function, [*state, *memory], S)
+            kept = self._observation.variables
+            return found[:kept], S_found[:kept], (S_found[kept:], found[kept:])
 
         def segment(first, carried, S, late, sums):
             def body(k, carried, S, late, sums):
@@ -193,20 +231,9 @@ class Kernels:
                 # as an expression it is computed anew for every element of JᵀJ (2 to 20 times slower).
                 sums = tuple(a + b for a, b in zip(sums, products(late), strict=True))
                 (state, memory), (S_state, S_memory) = self._divided(carried), self._divided(S)
-                sources = [*state, *free_of(P)]
-                with tf.GradientTape(persistent=True) as tape:
-                    tape.watch(sources)
-                    state = self._advance(state, P, nudge, data, first + k)
-                S_state = tuple(chained(row, S_state) for row in derivatives(state, tape, sources))
-                sources, S = [*state, *memory], (*S_state, *S_memory)
-                with tf.GradientTape(persistent=True) as tape:
-                    tape.watch(sources)
-                    memory, residuals = self._observation.residuals(state, memory, data, first + k)
-                    residuals = tuple(itertools.chain.from_iterable(residuals))
-                jacobians = tuple(chained(row, S) for row in derivatives(residuals, tape, sources))
-                S_memory = tuple(chained(row, S) for row in derivatives(memory, tape, sources))
-                carried, S = (*state, *memory), (*S_state, *S_memory)
-                return k + 1, carried, S, (jacobians, residuals), sums
+                state, S_state = advanced(state, S_state, first + k)
+                memory, S_memory, late = observed(state, memory, [*S_state, *S_memory], first + k)
+                return k + 1, (*state, *memory), (*S_state, *S_memory), late, sums
 
             zeros = tuple(tf.zeros(part.shape, self.dynamics.dtype) for part in sums)
             _, carried, S, late, parts = tf.while_loop(
@@ -215,30 +242,25 @@ class Kernels:
             return first + _SEGMENT, carried, S, late, _added(sums, parts)
 
         def products(late):
-            """Return what one time adds to JᵀJ, Jᵀr and the sum of squares, summed over sweeps."""
-            H = [tf.reduce_sum(J[:, None] * J[None, :], axis=2) for J in late[0]]
-            g = [tf.reduce_sum(J * r[None], axis=1) for J, r in zip(*late, strict=True)]
-            return sum(H[1:], H[0]), sum(g[1:], g[0]), tf.reduce_sum(_summed(late[1]), axis=0)
+            """Return what one time adds to JᵀJ, by groups, Jᵀr and the sum of squares, summed over sweeps."""
+            H = [
+                _total(tf.reduce_sum(J[first:last, None] * J[None, first:], axis=2) for J in late[0])
+                for first, last in groups
+            ]
+            g = _total(tf.reduce_sum(J * r[None], axis=1) for J, r in zip(*late, strict=True))
+            return *H, g, tf.reduce_sum(_summed(late[1]), axis=0)
 
-        def free_of(P):
-            return [P[name] for name in self.free]
-
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch(free_of(P))
-            carried = self._initial(P, data)
-        number, starts = len(self.free), values.shape[1]
-        nothing = tf.zeros([number, *carried[0].shape], self.dynamics.dtype)
-        S = tuple(chained([None, *row], (nothing,)) for row in derivatives(carried, tape, free_of(P)))
+        carried, S = differentiated(lambda: self._initial(P, data), [], [])
         residuals = self._observation.residuals(*self._divided(carried), data, 0)[1]
         residuals = sum(len(one) for one in residuals)
         late = (nothing,) * residuals, (tf.zeros_like(carried[0]),) * residuals
-        sums = tuple(
-            tf.zeros(shape, tf.float64) for shape in ([number, number, starts], [number, starts], [starts])
-        )
+        shapes = [[last - first, number - first, starts] for first, last in groups]
+        sums = tuple(tf.zeros(shape, tf.float64) for shape in (*shapes, [number, starts], [starts]))
         _, _, _, _, sums = tf.while_loop(
             lambda first, *_: first < self._segments * _SEGMENT, segment, (0, carried, S, late, sums)
         )
-        return tuple(total / self.samples for total in sums)
+        *H, g, loss = (total / self.samples for total in sums)
+        return _symmetric(H), g, loss
 
     def _gradient_graph(self, values, slope, nudge, data):
         P = self._parameters(values, data)
@@ -340,8 +362,22 @@ class AdjointPlan:
 
 
 def _summed(residuals: Iterable[tf.Tensor]) -> tf.Tensor:
-    squares = [r * r for r in residuals]
-    return sum(squares[1:], squares[0])
+    return _total(r * r for r in residuals)
+
+
+def _total(tensors: Iterable[tf.Tensor]) -> tf.Tensor:
+    first, *others = tensors
+    return sum(others, first)
+
+
+def _symmetric(groups: list[tf.Tensor]) -> tf.Tensor:
+    """Return a matrix [row, column, start] whose groups of rows are given from the diagonal on."""
+    number = groups[0].shape[1]
+    upper = tf.concat(
+        [tf.pad(rows, [[0, 0], [number - rows.shape[1], 0], [0, 0]]) for rows in groups], axis=0
+    )
+    below = tf.linalg.band_part(tf.ones([number, number], tf.bool), -1, 0)[..., None]
+    return tf.where(below, tf.transpose(upper, [1, 0, 2]), upper)
 
 
 def _zeros64(like: tf.Tensor) -> tf.Tensor:

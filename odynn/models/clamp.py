@@ -4,7 +4,7 @@ Any declared membrane can be clamped. Between two changes of the command its gat
 which is computed exactly, whatever solver an experiment names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 
@@ -28,18 +28,17 @@ class ClampedMembrane(Membrane):
         """Names of the state variables in the order of the state vector, "I" last."""
         return (*super().states, "I")
 
-    def advance(
+    def parts(
         self,
         state: tuple[Values, ...],
         stimulus: Values,
         P: Mapping[str, Values],
         dt: float,
-        *,
-        solver: str = "exponential_euler",
-        nudge: Values | None = None,
-        observed: Values | None = None,
-    ) -> tuple[Values, ...]:
-        """Advance the state by one step at a constant voltage.
+        solver: str,
+        nudge: Values | None,
+        observed: Values | None,
+    ) -> tuple[Callable[[tuple[Values, ...]], tuple[Values, ...]], ...]:
+        """Return a step at a constant voltage in parts: voltage and gates, then the current.
 
         Args:
             state: one value or array a state variable, all of one shape.
@@ -52,25 +51,28 @@ class ClampedMembrane(Membrane):
             observed: not used.
 
         Returns:
-            The new state, in the order of ``states``; the current is that at the end of the step,
-            still at the voltage of the step.
+            Functions that together return the new state, in the order of ``states``; the current is that
+            at the end of the step, still at the voltage of the step.
         """
         old = dict(zip(self.states, state, strict=True))
-        V = broadcast(stimulus, old["V"])
-        open_conductances = {
-            name: self.currents[name].density(old, P)
-            for name in {ion.current for ion in self.concentrations.values()}
-        }
-        followed = self._follow(V, old, open_conductances, P, dt, "exponential_euler")
-        return self._with_current((V, *followed), P)
+
+        def gates(_: tuple[Values, ...]) -> tuple[Values, ...]:
+            V = broadcast(stimulus, old["V"])
+            return (V, *self._follow(V, old, P, dt, "exponential_euler"))
+
+        def current(new: tuple[Values, ...]) -> tuple[Values, ...]:
+            return (self._current(new, P),)
+
+        return gates, current
 
     def steady_state(self, V: Values, P: Mapping[str, Values]) -> tuple[Values, ...]:
         """Return the state after long at the voltage V (mV)."""
-        return self._with_current(unclamped(self).steady_state(V, P), P)
+        state = unclamped(self).steady_state(V, P)
+        return (*state, self._current(state, P))
 
-    def _with_current(self, state: tuple[Values, ...], P: Mapping[str, Values]) -> tuple[Values, ...]:
+    def _current(self, state: tuple[Values, ...], P: Mapping[str, Values]) -> Values:
         named = dict(zip(self.states[:-1], state, strict=True))
-        return (*state, sum(self.ionic_currents(named, P).values()))
+        return sum(self.ionic_currents(named, P).values())
 
 
 def unclamped(membrane: Membrane) -> Membrane:

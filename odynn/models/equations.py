@@ -124,7 +124,59 @@ class Membrane:
         Returns:
             The new state, in the order of ``states``.
         """
+        new: tuple[Values, ...] = ()
+        for part in self.parts(state, stimulus, P, dt, solver, nudge, observed):
+            new += part(new)
+        return new
+
+    def parts(
+        self,
+        state: tuple[Values, ...],
+        stimulus: Values,
+        P: Mapping[str, Values],
+        dt: float,
+        solver: str,
+        nudge: Values | None,
+        observed: Values | None,
+    ) -> tuple[Callable[[tuple[Values, ...]], tuple[Values, ...]], ...]:
+        """Return the step in parts: the voltage, then all that follows it.
+
+        Each part is a function of the new values so far, which ends the chain of derivatives: a gate
+        depends on the new voltage and on itself, while in terms of the old state it depends on everything.
+
+        Args:
+            state: see ``advance``, as for all others.
+            stimulus: µA/cm².
+            P: parameter name to values.
+            dt: ms.
+            solver: one of ``SOLVERS``.
+            nudge: 1/ms or None.
+            observed: mV, or None.
+
+        Returns:
+            Functions that together return the new state, in the order of ``states``.
+        """
         old = dict(zip(self.states, state, strict=True))
+
+        def voltage(_: tuple[Values, ...]) -> tuple[Values, ...]:
+            return (self._voltage(old, stimulus, P, dt, solver, nudge, observed),)
+
+        def followers(new: tuple[Values, ...]) -> tuple[Values, ...]:
+            return tuple(self._follow(new[0], old, P, dt, solver))
+
+        return voltage, followers
+
+    def _voltage(
+        self,
+        old: Mapping[str, Values],
+        stimulus: Values,
+        P: Mapping[str, Values],
+        dt: float,
+        solver: str,
+        nudge: Values | None,
+        observed: Values | None,
+    ) -> Values:
+        """Return the voltage after a step."""
         capacitance = P[self.capacitance]
         open_conductances = {name: current.density(old, P) for name, current in self.currents.items()}
         conductance = sum(open_conductances.values())
@@ -132,21 +184,16 @@ class Membrane:
         if nudge is not None:
             conductance = conductance + nudge * capacitance
             drive = drive + nudge * capacitance * observed
-
         if solver == "implicit_euler":
             inertia = capacitance / dt
-            V = (inertia * old["V"] + drive) / (inertia + conductance)
-        else:
-            rest = drive / conductance
-            V = rest + (old["V"] - rest) * exp(-dt * conductance / capacitance)
-
-        return (V, *self._follow(V, old, open_conductances, P, dt, solver))
+            return (inertia * old["V"] + drive) / (inertia + conductance)
+        rest = drive / conductance
+        return rest + (old["V"] - rest) * exp(-dt * conductance / capacitance)
 
     def _follow(
         self,
         V: Values,
         old: Mapping[str, Values],
-        open_conductances: Mapping[str, Values],
         P: Mapping[str, Values],
         dt: float,
         solver: str,
@@ -161,8 +208,8 @@ class Membrane:
             else:
                 new.append(steady + (old[name] - steady) * exp(-dt / tau))
         for name, ion in self.concentrations.items():
-            reversal = P[self.currents[ion.current].reversal]
-            inflow = -P[ion.rate] * open_conductances[ion.current] * (V - reversal)
+            current = self.currents[ion.current]
+            inflow = -P[ion.rate] * current.density(old, P) * (V - P[current.reversal])
             decay = P[ion.decay]
             if solver == "implicit_euler":
                 new.append((old[name] + dt * inflow) * (decay / (decay + dt)))

@@ -4,7 +4,7 @@ Every state variable and every parameter is a tensor of its own, of one shape [s
 in one tensor they cost a slice and a concatenation a step, which is most of the time of a step.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,11 +80,22 @@ class Dynamics:
             nudge: gain K, a scalar in 1/ms; 0 for the free run.
             observed: [sweep, 1] mV that the gain pulls to.
         """
+        new: tuple[tf.Tensor, ...] = ()
+        for part in self.parts(state, stimulus, P, nudge, observed):
+            new += part(new)
+        return new
+
+    def parts(
+        self, state: tuple[tf.Tensor, ...], stimulus: tf.Tensor, P: Mapping[str, tf.Tensor], nudge, observed
+    ) -> tuple[Callable[[tuple[tf.Tensor, ...]], tuple[tf.Tensor, ...]], ...]:
+        """Return the step in parts, see ``Membrane.parts``; the arguments are those of ``advance``."""
         P = self._tied(P)
         if self.declared:
-            return self.model.membrane.advance(
-                state, stimulus, P, self.dt, solver=self.solver, nudge=nudge, observed=observed
-            )
+            return self.model.membrane.parts(state, stimulus, P, self.dt, self.solver, nudge, observed)
+        return (lambda _: self._own_step(state, stimulus, P, nudge, observed),)
+
+    def _own_step(self, state, stimulus, P, nudge, observed) -> tuple[tf.Tensor, ...]:
+        """Return the state after the step that a model has written by hand."""
         neuron = self.model(self.model.default_params, tensors=True, dt=self.dt)
         neuron._param = neuron._init_p = dict(P)
         shape = state[0].shape
