@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from odynn.simulation.compiler import set_options
+
 
 @pytest.fixture(scope="session")
 def data_folder():
@@ -22,6 +24,15 @@ def cache(tmp_path_factory):
     """Keep compiled programs in a folder of the tests' own, not in the user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ODYNN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiler():
+    """Compile as a job does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))  # what is added goes with it
+        set_options()
         yield
 
 

@@ -12,7 +12,7 @@ from odynn.fitting.kernels import Kernels
 from odynn.fitting.losses import Loss, SweepTerm, make_loss
 from odynn.fitting.losses.weighting import bridged, ignored, sweep_weights
 from odynn.fitting.transforms import Transform
-from odynn.simulation.blocks import block_width, narrowed, run_blocks
+from odynn.simulation.blocks import DERIVATIVES, Blocks
 from odynn.simulation.device import memory_budget
 from odynn.simulation.dynamics import Dynamics
 
@@ -57,8 +57,10 @@ class Problem:
         self._followers = [self.names.index(name) for name in leaders]
         self._leaders = [self.names.index(name) for name in leaders.values()]
         self._kernels = Kernels(dynamics, target, loss, self.names, list(self.transform.parameters))
-        self._width = block_width(target.stimulus.shape[1], starts)
-        self._threads, self._memory = threads, memory_budget()
+        self._memory = memory_budget()
+        shape = (target.stimulus.shape[1], starts, threads)
+        self._forward, self._derivatives = Blocks.of(*shape), Blocks.of(*shape, lanes=DERIVATIVES)
+        self._adjoint = self._derivatives.within(self._kernels.gradient_bytes(), self._memory)
         self.observed_states = self._kernels.observed_states
         self._ignored, self._sweep_weights = ignored(target), sweep_weights(target)
         compared = target
@@ -108,7 +110,7 @@ class Problem:
             [term, start] weight · value, in the order of ``loss.terms``, and [state, start]; the former
             not finite where a trace is not.
         """
-        parts, squares = self._run(lambda v: self._kernels.losses(v, nudge), [values])
+        parts, squares = self._forward.run(lambda v: self._kernels.losses(v, nudge), [values])
         found = dict(zip((one.name for one in self.loss.elementwise), parts, strict=True))
         if self._per_sweep:
             found |= self._values_per_sweep(values, nudge)
@@ -134,7 +136,9 @@ class Problem:
     def normal_equations(self, u: np.ndarray, base: np.ndarray, nudge: float = 0.0) -> tuple[np.ndarray, ...]:
         """Return JᵀJ [free, free, start], Jᵀr [free, start] and the loss [start]."""
         columns = self._differentiable(u, base)
-        return tuple(self._run(lambda v, slope: self._kernels.normal_equations(v, slope, nudge), columns))
+        return tuple(
+            self._derivatives.run(lambda v, slope: self._kernels.normal_equations(v, slope, nudge), columns)
+        )
 
     def gradient(self, u: np.ndarray, base: np.ndarray, nudge: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Return the derivative of the loss by u [free, start], and the loss [start], by the adjoint.
@@ -142,8 +146,7 @@ class Problem:
         Blocks are as narrow as the memory for the states that the adjoint keeps asks for.
         """
         columns = self._differentiable(u, base)
-        width = narrowed(self._width, self._kernels.gradient_bytes(), self._memory)
-        return tuple(self._run(lambda v, slope: self._kernels.gradient(v, slope, nudge), columns, width))
+        return tuple(self._adjoint.run(lambda v, slope: self._kernels.gradient(v, slope, nudge), columns))
 
     def _differentiable(self, u: np.ndarray, base: np.ndarray) -> list[np.ndarray]:
         if self._per_sweep:
@@ -160,11 +163,12 @@ class Problem:
         As many starts at a time as the memory for their traces allows; each start by itself.
         """
         states = tuple(dict.fromkeys(state for one, _ in self._per_sweep for state in one.term.states))
-        width = narrowed(self._width, self._kernels.traces_bytes(states) * self._threads, self._memory)
+        blocks = self._forward.within(self._kernels.traces_bytes(states), self._memory)
         found = np.full((len(self._per_sweep), values.shape[1]), np.nan)
-        for first in range(0, values.shape[1], width * self._threads):
-            starts = slice(first, first + width * self._threads)
-            traces = self._run(lambda v: self._kernels.traces(states, v, nudge), [values[:, starts]], width)
+        together = blocks.width * blocks.threads
+        for first in range(0, values.shape[1], together):
+            starts = slice(first, first + together)
+            traces = blocks.run(lambda v: self._kernels.traces(states, v, nudge), [values[:, starts]])
             finite = np.logical_and.reduce([np.isfinite(trace).all(axis=(0, 1)) for trace in traces])
             if not finite.any():
                 continue
@@ -178,9 +182,6 @@ class Problem:
                 mean = np.average(_values(term, given), axis=0, weights=self._sweep_weights)
                 found[row, places] = one.weight * mean
         return {one.name: row for (one, _), row in zip(self._per_sweep, found, strict=True)}
-
-    def _run(self, compute, columns, width=None):
-        return run_blocks(compute, columns, width or self._width, self._threads)
 
 
 def _values(term: SweepTerm, traces: Mapping[str, np.ndarray]) -> np.ndarray:

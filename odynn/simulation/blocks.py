@@ -1,98 +1,114 @@
-"""Running a computation over many starts in blocks of one fixed width.
+"""Running a computation over many starts in blocks of one width.
 
-A block is as wide as the caches like (measured: 128 lanes of sweep x start on CPU, a third of the
-time of 1000 lanes), so that each kernel is compiled once and a start is computed by the same
-instructions whatever its neighbours and however many they are. The last block is padded with
-copies of its last start. A GPU takes as many starts as keep it busy, in few widths, so that shards of
-different sizes find the same programs compiled.
+A block is as wide as the caches like, so that each computation is compiled once and a start is computed by
+the same instructions whatever its neighbours and however many they are. The blocks of a call run side
+by side, one a thread. The last one is padded with copies of its last start. A GPU takes as many starts
+as keep it busy, in few widths, so that shards of different sizes find the same programs compiled.
 """
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import tensorflow as tf
 
 from odynn.simulation.device import on_gpu
 
-_LANES = 128
+# Lanes of sweep x start in a block: what runs forward is happy with many, derivatives fill the caches.
+# Measured on CPU, million neuron-steps/s at 64, 128, 256 and 512 lanes, squid axon and C. elegans neuron:
+# loss 172, 239, 285, 277 and -, 169, 236, 230; adjoint 66, 71, 77, 81 and -, 50, 59, 62; normal equations
+# 28, 25, 25, 26 and -, 16, 16, 12.
+FORWARD, DERIVATIVES = 512, 256
 _VECTOR = 16
 # Lanes that keep the largest GPU of today busy.
 _GPU_LANES = 1 << 18
-# Two vectors at least: a loop over a single one is compiled to other instructions, whose last bits differ.
-_FEWEST = 2 * _VECTOR
+# Vectors at least: loops over fewer are unrolled, and half as fast a block as this; the last bits of those
+# over a single one differ.
+_FEWEST = 3
 
 
-def block_width(sweeps: int, starts: int) -> int:
-    """Return how many starts a block holds.
+@dataclass(frozen=True)
+class Blocks:
+    """How the starts of a computation are divided.
 
-    Args:
-        sweeps: number of sweeps simulated for each start.
-        starts: number of starts to come.
-
-    Returns:
-        A multiple of the vector width, the smaller the more sweeps a start has; on a GPU a power of two.
-    """
-    if on_gpu():
-        most = max(64, 1 << (_GPU_LANES // sweeps).bit_length() - 1)
-        return min(most, max(64, 1 << (starts - 1).bit_length()))
-    return max(_FEWEST, min(_round_up(starts, _VECTOR), _round_up(_LANES // sweeps, _VECTOR)))
-
-
-def narrowed(width: int, bytes_per_start: int, budget: int) -> int:
-    """Return the width of a block whose starts together take no more memory than a budget.
-
-    Args:
-        width: as the computation alone would like it, of ``block_width``.
-        bytes_per_start: memory that the computation takes for one start.
-        budget: bytes.
-
-    Returns:
-        A multiple of the vector width, at most ``width``; never below the narrowest block there is.
-    """
-    most = budget // max(1, bytes_per_start) // _VECTOR * _VECTOR
-    return min(width, max(_FEWEST, most))
-
-
-def _round_up(number: int, step: int) -> int:
-    return max(1, -(-number // step)) * step
-
-
-def run_blocks(
-    compute: Callable[..., tuple[tf.Tensor, ...]], columns: list[np.ndarray], width: int, threads: int = 1
-) -> list[np.ndarray]:
-    """Apply a computation to arrays whose last axis is the start, block by block.
-
-    Args:
-        compute: function of one tensor an array, each with last axis ``width``, to a tuple of
-            tensors with last axis ``width``.
-        columns: arrays with a common last axis [start].
-        width: width of a block.
+    Attributes:
+        width: starts of a block.
         threads: blocks computed at once.
-
-    Returns:
-        One array an output of ``compute``, the blocks joined along the last axis, without padding.
     """
-    number = columns[0].shape[-1]
 
-    def block(first: int) -> list[np.ndarray]:
-        places = np.minimum(np.arange(first, first + width), number - 1)
-        results = compute(*(tf.constant(np.ascontiguousarray(column[..., places])) for column in columns))
-        kept = min(width, number - first)
-        return [result.numpy()[..., :kept] for result in results]
+    width: int
+    threads: int = 1
 
-    firsts = range(0, number, width)
-    if threads > 1 and len(firsts) > 1:
-        # The first block alone: it compiles, and the others then find it compiled.
-        parts = [block(firsts[0])]
-        with ThreadPoolExecutor(threads) as pool:
-            parts += pool.map(block, firsts[1:])
-    else:
-        parts = [block(first) for first in firsts]
-    return [np.concatenate(pieces, axis=-1) for pieces in zip(*parts, strict=True)]
+    @classmethod
+    def of(cls, sweeps: int, starts: int, threads: int = 1, lanes: int = FORWARD) -> "Blocks":
+        """Return blocks of about so many lanes, as many as there are threads or a multiple of it.
+
+        Args:
+            sweeps: simulated for each start.
+            starts: how many are to come.
+            threads: blocks computed at once.
+            lanes: sweep x start of a block.
+
+        Returns:
+            Blocks whose width is a multiple of the vector width; on a GPU a power of two.
+        """
+        if on_gpu():
+            most = max(64, 1 << (_GPU_LANES // sweeps).bit_length() - 1)
+            return cls(min(most, max(64, 1 << (starts - 1).bit_length())), threads)
+        rounds = _over(starts, threads * max(1, lanes // sweeps))
+        return cls(_whole(_over(starts, threads * rounds)), threads)
+
+    def within(self, bytes_per_start: int, budget: int) -> "Blocks":
+        """Return the same, as narrow as a budget of memory asks.
+
+        Args:
+            bytes_per_start: memory that the computation takes for one start.
+            budget: bytes, for all threads together.
+
+        Returns:
+            Blocks of at most this width; never below the narrowest there are.
+        """
+        most = budget // max(1, bytes_per_start * self.threads) // _VECTOR * _VECTOR
+        return replace(self, width=min(self.width, _whole(most)))
+
+    def run(
+        self, compute: Callable[..., tuple[tf.Tensor, ...]], columns: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        """Apply a computation to arrays whose last axis is the start, block by block.
+
+        Args:
+            compute: function of one tensor an array, each with last axis ``width``, to a tuple of
+                tensors with last axis ``width``.
+            columns: arrays with a common last axis [start].
+
+        Returns:
+            One array an output of ``compute``, the blocks joined along the last axis, without padding.
+        """
+        number = columns[0].shape[-1]
+
+        def block(first: int) -> list[np.ndarray]:
+            places = np.minimum(np.arange(first, first + self.width), number - 1)
+            results = compute(*(tf.constant(np.ascontiguousarray(column[..., places])) for column in columns))
+            kept = min(self.width, number - first)
+            return [result.numpy()[..., :kept] for result in results]
+
+        firsts = range(0, number, self.width)
+        each = _pool(self.threads).map if self.threads > 1 and len(firsts) > 1 else map
+        return [np.concatenate(pieces, axis=-1) for pieces in zip(*each(block, firsts), strict=True)]
 
 
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _whole(starts: int) -> int:
+    """Return a number of starts, rounded up to whole vectors, but not fewer than a block must have."""
+    return max(_FEWEST, _over(starts, _VECTOR)) * _VECTOR
+
+
+def _over(number: int, divisor: int) -> int:
+    return -(-number // divisor)
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Return threads that are kept: the first call of TensorFlow in a new one takes milliseconds."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="block")

@@ -11,6 +11,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from odynn.errors import DeviceError
+from odynn.simulation.compiler import set_options
 
 log = logging.getLogger(__name__)
 
@@ -19,12 +20,13 @@ _SHARE, _MEMORY = 0.25, 1 << 28
 
 
 def set_up_device(wanted: str = "auto") -> str:
-    """Choose the device, take one thread per computation and GPU memory as needed; return its name.
+    """Choose the device, set up TensorFlow and its compiler, and return the device's name.
 
     A job uses one GPU: of those that it was given (``CUDA_VISIBLE_DEVICES``) one that no other job of
     odynn on this machine uses. In a SLURM job that was given none, GPUs of the node belong to others.
-    Blocks of starts are computed side by side, so a computation by itself needs no threads. Where
-    TensorFlow is already running, as in an interactive session, its settings are kept.
+    Blocks of starts are computed side by side: TensorFlow runs every computation in one pool of
+    threads, which needs as many as there are blocks. Where it is already running, as in an interactive
+    session, its settings are kept.
 
     Args:
         wanted: "auto" for a GPU if there is one, "gpu" for nothing else, "cpu" to leave GPUs alone.
@@ -44,8 +46,9 @@ def set_up_device(wanted: str = "auto") -> str:
             "GPUs (make environment EXTRA=cuda), or allow the CPU with `device: auto`. TensorFlow's own "
             "reasons: python -c 'import tensorflow; tensorflow.config.list_physical_devices(\"GPU\")'"
         )
+    set_options()
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_intra_op_parallelism_threads(available_cores())
         if gpus:
             gpus = [gpus[_claimed(_numbers(len(gpus)))]]
             tf.config.experimental.set_memory_growth(gpus[0], True)
@@ -56,6 +59,11 @@ def set_up_device(wanted: str = "auto") -> str:
     if not gpus:
         return "CPU"
     return tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name)
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def on_gpu() -> bool:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from odynn.errors import ModelError, listed
 from odynn.models.initial import initial_states
-from odynn.simulation.blocks import block_width, narrowed, run_blocks
+from odynn.simulation.blocks import Blocks
 from odynn.simulation.device import memory_budget
 from odynn.simulation.dynamics import Dynamics
 
@@ -71,10 +71,8 @@ class Simulator:
         stimulus = tf.constant(stimulus[..., None], self.dynamics.dtype)
         initial = None if initial is None else tf.constant(initial[:, None], self.dynamics.dtype)
         kept = int(tf.size(stimulus)) * len(self.dynamics.states) * self.dynamics.dtype.size
-        width = narrowed(block_width(stimulus.shape[1], columns.shape[1]), kept, memory_budget())
-        traces = run_blocks(
-            lambda block: self._run(block, stimulus, initial, tuple(names)), [columns], width, self._threads
-        )
+        blocks = Blocks.of(stimulus.shape[1], columns.shape[1], self._threads).within(kept, memory_budget())
+        traces = blocks.run(lambda block: self._run(block, stimulus, initial, tuple(names)), [columns])
         return dict(zip(self.dynamics.states, traces, strict=True))
 
     def _graph(self, values, stimulus, initial, names):

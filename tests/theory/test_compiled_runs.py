@@ -9,7 +9,6 @@ import pytest
 
 from odynn.models import MODEL_PATHS
 from odynn.models.equations import SOLVERS
-from odynn.simulation.blocks import block_width
 from odynn.simulation.dynamics import Dynamics
 from odynn.simulation.simulator import Simulator
 
@@ -76,8 +75,8 @@ def test_a_simulator_serves_several_shapes(load, columns, stimulus):
         np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
-# Many, few and one.
-SHARDS = (100, 5, 1)
+# Starts of a shard, the first of them, how many its blocks are made for, and how many of these run at once.
+SHARDS = ((5, 95, 5, 1), (1, 64, 1, 1), (100, 0, 1000, 1), (100, 0, 100, 2))
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -120,13 +119,9 @@ def test_losses_and_derivatives_do_not_depend_on_the_shard(
     target = make_target(model, DT.get(name, 0.2), stimulus, tuple(weights), initial)
     base = columns(model, 100, spread=0.2)
 
-    problems = {
-        width: make_problem(model, target, weights, precision=precision, starts=width)
-        for width in {block_width(SWEEPS, number) for number in SHARDS}
-    }
-
-    def run(number, first=0):
-        problem = problems[block_width(SWEEPS, number)]
+    def run(number, first=0, starts=None, threads=1):
+        starts = starts or number
+        problem = make_problem(model, target, weights, precision=precision, starts=starts, threads=threads)
         part = base[:, first : first + number]
         u = problem.points(part)
         found = {"losses": problem.errors(problem.values(u, part))}
@@ -137,8 +132,8 @@ def test_losses_and_derivatives_do_not_depend_on_the_shard(
 
     together = run(100)
     assert len(np.unique(together["losses"][0])) == 100
-    for number, first in ((5, 95), (1, 64)):
-        apart = run(number, first)
+    for number, first, starts, threads in SHARDS:
+        apart = run(number, first, starts, threads)
         for kind, outputs in together.items():
             for output, wanted in zip(apart[kind], outputs, strict=True):
                 np.testing.assert_array_equal(output, wanted[..., first : first + number], err_msg=kind)

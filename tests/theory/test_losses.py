@@ -15,7 +15,7 @@ from odynn.fitting.kernels import AdjointPlan
 from odynn.fitting.losses import ElementwiseTerm, SweepTerm, make_loss
 from odynn.fitting.losses.combination import Loss, WeightedTerm
 from odynn.fitting.staged import fit_stages
-from odynn.simulation.blocks import narrowed
+from odynn.simulation.blocks import Blocks
 from odynn.simulation.dynamics import Dynamics
 from odynn.simulation.simulator import Simulator
 
@@ -260,11 +260,13 @@ class TestMemory:
         assert plan.kept <= 2 * np.sqrt(steps) + 33
 
     def test_blocks_are_as_narrow_as_the_budget_asks(self):
-        assert narrowed(128, 1000, 128_000) == 128
-        assert narrowed(128, 1000, 127_999) == 112
-        assert narrowed(128, 1000, 50_000) == 48
-        assert narrowed(128, 1000, 1) == 32
-        assert narrowed(16, 1000, 1) == 16
+        wide = Blocks(128)
+        assert wide.within(1000, 128_000) == wide
+        assert wide.within(1000, 127_999).width == 112
+        assert wide.within(1000, 50_000).width == 48
+        assert wide.within(1000, 1).width == 48
+        assert Blocks(16).within(1000, 1).width == 16
+        assert Blocks(128, threads=2).within(1000, 128_000).width == 64
 
     def test_what_it_plans_is_within_the_budget(self, load, make_target, make_problem):
         model = load("hodgkinhuxley")

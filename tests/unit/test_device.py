@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from odynn.errors import DeviceError
 from odynn.simulation import blocks, device
+from odynn.simulation.compiler import set_options
 from odynn.storage import kept_programs
 
 VARIABLES = (
@@ -117,6 +118,18 @@ def test_a_job_of_slurm_leaves_the_gpus_of_others_alone(machine, monkeypatch):
     assert device.set_up_device("gpu") == "Model 1"  # the user knows that this cluster does not count them
 
 
+def test_options_of_the_compiler_leave_those_of_the_user(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_prefer_vector_width=256 --other=1")
+    for _ in range(2):
+        set_options()
+        first, second, added = os.environ["XLA_FLAGS"].split()
+        assert (first, second) == ("--xla_cpu_prefer_vector_width=256", "--other=1")
+        assert added.startswith("--xla_backend_extra_options=")
+    monkeypatch.delenv("XLA_FLAGS")
+    set_options()
+    assert len(os.environ["XLA_FLAGS"].split()) == 2
+
+
 def test_the_cpu_if_it_is_wanted(machine):
     told = machine(2)
     assert device.set_up_device("cpu") == "CPU"
@@ -136,10 +149,10 @@ def test_a_running_tensorflow_keeps_its_settings(machine, monkeypatch):
 
 def test_blocks_on_a_gpu_have_few_widths(machine):
     machine(1)["visible"] = [Gpu(0)]
-    widths = {blocks.block_width(4, round(1.1**power)) for power in range(140)}
+    widths = {blocks.Blocks.of(4, round(1.1**power)).width for power in range(140)}
     assert widths == {64 * 2**k for k in range(11)}
-    assert blocks.block_width(4, 65) == 128
-    assert 4 * max(widths) == blocks.block_width(1, 10**9)
+    assert blocks.Blocks.of(4, 65).width == 128
+    assert 4 * max(widths) == blocks.Blocks.of(1, 10**9).width
 
 
 def test_memory_is_that_of_the_smallest_gpu(machine, monkeypatch, tmp_path):

@@ -1,5 +1,7 @@
 """Stimuli, synthetic targets, blocks of starts, and what the simulator refuses."""
 
+import threading
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -151,14 +153,18 @@ class TestSynthetic:
 
 
 class TestBlocks:
+    @pytest.mark.parametrize("threads", [1, 2, 5])
     @pytest.mark.parametrize("sweeps", [1, 2, 3, 5, 8, 40])
     @pytest.mark.parametrize("starts", [1, 15, 16, 17, 64, 100, 1000])
-    def test_widths_fit_vectors_and_caches(self, sweeps, starts):
-        width = blocks.block_width(sweeps, starts)
+    def test_widths_fit_vectors_caches_and_cores(self, sweeps, starts, threads):
+        width = blocks.Blocks.of(sweeps, starts, threads, lanes=256).width
         assert width % 16 == 0
-        assert width >= 32 or tf.config.list_physical_devices("GPU")
         if not tf.config.list_physical_devices("GPU"):
-            assert sweeps * width <= 256 or width == 32
+            assert width >= 48
+            assert sweeps * (width - 15) <= 256 or width == 48
+            # No thread has more blocks to compute than it would with as many lanes as are asked for.
+            turns = -(-starts // (threads * max(1, 256 // sweeps)))
+            assert -(-starts // width) <= threads * turns
 
     @pytest.mark.parametrize("threads", [1, 3])
     @pytest.mark.parametrize("number", [1, 15, 16, 17, 50])
@@ -171,12 +177,21 @@ class TestBlocks:
             return column * 2, matrix + column[None], tf.reduce_sum(matrix, axis=0)
 
         column, matrix = np.arange(float(number)), np.arange(2.0 * number).reshape(2, number)
-        doubled, added, total = blocks.run_blocks(compute, [column, matrix], 16, threads)
+        doubled, added, total = blocks.Blocks(16, threads).run(compute, [column, matrix])
         np.testing.assert_array_equal(doubled, column * 2)
         np.testing.assert_array_equal(added, matrix + column)
         np.testing.assert_array_equal(total, matrix.sum(axis=0))
         assert len(seen) == -(-number // 16)
         assert set(seen) == {(16,)}
+
+    def test_blocks_run_side_by_side(self):
+        together = threading.Barrier(2, timeout=60)
+
+        def compute(column):
+            together.wait()  # for the other one
+            return (column,)
+
+        blocks.Blocks(16, threads=2).run(compute, [np.arange(32.0)])
 
     def test_padding_copies_the_last_start(self):
         given = []
@@ -185,7 +200,7 @@ class TestBlocks:
             given.append(column.numpy())
             return (column,)
 
-        blocks.run_blocks(compute, [np.arange(18.0)], 16)
+        blocks.Blocks(16).run(compute, [np.arange(18.0)])
         np.testing.assert_array_equal(given[1], [16.0, *[17.0] * 15])
 
     def test_an_error_in_a_thread_is_not_lost(self):
@@ -195,10 +210,7 @@ class TestBlocks:
             return (column,)
 
         with pytest.raises(ValueError, match="in a block"):
-            blocks.run_blocks(compute, [np.arange(64.0)], 16, threads=2)
-
-    def test_cores(self):
-        assert blocks.available_cores() >= 1
+            blocks.Blocks(16, threads=2).run(compute, [np.arange(64.0)])
 
 
 class TestSimulator:
