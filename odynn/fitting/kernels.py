@@ -21,6 +21,8 @@ from odynn.simulation.dynamics import Dynamics
 _SEGMENT = 32
 # Rows of JᵀJ that are summed together.
 _ROWS = 4
+# Tensors in a stack from which XLA makes it before it is used; fewer become cases of a loop without vectors.
+_APART = 9
 
 
 class Kernels:
@@ -178,6 +180,7 @@ class Kernels:
         slope = tf.unstack(tf.cast(slope, self.dynamics.dtype))
         number, starts = len(free), values.shape[1]
         nothing = tf.zeros([number, *free[0].shape], self.dynamics.dtype)
+        unit = tf.eye(number, dtype=self.dynamics.dtype)[:, :, None, None]
         # JᵀJ is symmetric: of each group of its rows what begins at the diagonal.
         groups = [(first, min(first + _ROWS, number)) for first in range(0, number, _ROWS)]
 
@@ -197,12 +200,16 @@ class Kernels:
         def chained(row, S):
             """Combine ∂y/∂(sources, parameters) with ∂sources/∂u; absent entries are structural zeros."""
             terms = [d[None] * s for d, s in zip(row, S, strict=False) if d is not None]
-            direct = row[len(S) :]
-            if any(d is not None for d in direct):
+            direct = {
+                place: d * s
+                for place, (d, s) in enumerate(zip(row[len(S) :], slope, strict=True))
+                if d is not None
+            }
+            if number < _APART:
+                terms += [unit[place] * d[None] for place, d in direct.items()]
+            elif direct:
                 zero = tf.zeros_like(free[0])
-                terms.append(
-                    tf.stack([zero if d is None else d * s for d, s in zip(direct, slope, strict=True)])
-                )
+                terms.append(tf.stack([direct.get(place, zero) for place in range(number)]))
             return sum(terms[1:], terms[0]) if terms else nothing
 
         def advanced(state, S, t):
