@@ -116,7 +116,7 @@ def by_odynn(cores: int, model: str, solver: str, sets: int, dt: float | None = 
 
     return Contender(
         {
-            "traces": lambda: simulator.traces(values, target.stimulus)["V"],
+            "traces": lambda: simulator.traces(values, target.stimulus, states=["V"])["V"],
             "loss": lambda: problem.losses(u, base),
             "gradient": gradient,
         },

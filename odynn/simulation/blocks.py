@@ -6,6 +6,7 @@ by side, one a thread. The last one is padded with copies of its last start. A G
 as keep it busy, in few widths, so that shards of different sizes find the same programs compiled.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -87,16 +88,27 @@ class Blocks:
             One array an output of ``compute``, the blocks joined along the last axis, without padding.
         """
         number = columns[0].shape[-1]
+        joined: list[np.ndarray] = []
+        lock = threading.Lock()
 
-        def block(first: int) -> list[np.ndarray]:
+        def block(first: int) -> None:
             places = np.minimum(np.arange(first, first + self.width), number - 1)
             results = compute(*(tf.constant(np.ascontiguousarray(column[..., places])) for column in columns))
+            with lock:
+                if not joined:
+                    joined.extend(
+                        np.empty((*result.shape[:-1], number), result.dtype.as_numpy_dtype)
+                        for result in results
+                    )
             kept = min(self.width, number - first)
-            return [result.numpy()[..., :kept] for result in results]
+            for whole, result in zip(joined, results, strict=True):
+                whole[..., first : first + kept] = result.numpy()[..., :kept]
 
         firsts = range(0, number, self.width)
         each = _pool(self.threads).map if self.threads > 1 and len(firsts) > 1 else map
-        return [np.concatenate(pieces, axis=-1) for pieces in zip(*each(block, firsts), strict=True)]
+        for _ in each(block, firsts):
+            pass
+        return joined
 
 
 def _whole(starts: int) -> int:

@@ -1,6 +1,6 @@
 """Free runs of many parameter sets under many sweeps at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -35,7 +35,11 @@ class Simulator:
         self._run = tf.function(self._graph, jit_compile=True, autograph=False)
 
     def traces(
-        self, values: Mapping[str, np.ndarray], stimulus: np.ndarray, initial: np.ndarray | None = None
+        self,
+        values: Mapping[str, np.ndarray],
+        stimulus: np.ndarray,
+        initial: np.ndarray | None = None,
+        states: Sequence[str] | None = None,
     ) -> dict[str, np.ndarray]:
         """Simulate every parameter set under every sweep.
 
@@ -45,12 +49,14 @@ class Simulator:
             stimulus: [time, sweep] µA/cm²; mV for a model in voltage clamp.
             initial: [sweep] mV to start from, gates at their steady state; None for the model's own
                 initial state.
+            states: names of those that are wanted; None for all of the model.
 
         Returns:
             State name to [time, sweep, start]: the state after each step.
 
         Raises:
-            ModelError: if a parameter of the model has no values, or arrays have other shapes.
+            ModelError: if a parameter of the model has no values, arrays have other shapes, or the model
+                has no such state.
         """
         names = self.dynamics.model.parameter_names
         missing = [name for name in names if name not in values]
@@ -58,6 +64,13 @@ class Simulator:
             raise ModelError(
                 f"values: must hold every parameter of {self.dynamics.model.__name__}. "
                 f"Missing: {listed(missing)}."
+            )
+        states = self.dynamics.states if states is None else tuple(states)
+        unknown = [state for state in states if state not in self.dynamics.states]
+        if unknown or not states:
+            raise ModelError(
+                f"states: expected some of {listed(self.dynamics.states)}. Received: "
+                f"{listed(states) or 'none'}."
             )
         names = [*names, *initial_states(self.dynamics.model, values).values()]
         columns = [_numbers(f"values['{name}']", values[name], ("start",)) for name in names]
@@ -70,12 +83,14 @@ class Simulator:
         columns = np.array(columns)
         stimulus = tf.constant(stimulus[..., None], self.dynamics.dtype)
         initial = None if initial is None else tf.constant(initial[:, None], self.dynamics.dtype)
-        kept = int(tf.size(stimulus)) * len(self.dynamics.states) * self.dynamics.dtype.size
+        kept = int(tf.size(stimulus)) * len(states) * self.dynamics.dtype.size
         blocks = Blocks.of(stimulus.shape[1], columns.shape[1], self._threads).within(kept, memory_budget())
-        traces = blocks.run(lambda block: self._run(block, stimulus, initial, tuple(names)), [columns])
-        return dict(zip(self.dynamics.states, traces, strict=True))
+        traces = blocks.run(
+            lambda block: self._run(block, stimulus, initial, tuple(names), states), [columns]
+        )
+        return dict(zip(states, traces, strict=True))
 
-    def _graph(self, values, stimulus, initial, names):
+    def _graph(self, values, stimulus, initial, names, states):
         steps, sweeps, _ = stimulus.shape
         values = tf.cast(values, self.dynamics.dtype)
         P = {
@@ -83,12 +98,20 @@ class Simulator:
             for place, name in enumerate(names)
         }
         state = self.dynamics.initial(P, initial)
-        kept = tuple(tf.TensorArray(x.dtype, size=steps, element_shape=x.shape) for x in state)
+        places = [self.dynamics.states.index(name) for name in states]
+        kept = tuple(
+            tf.TensorArray(state[place].dtype, size=steps, element_shape=state[place].shape)
+            for place in places
+        )
         free_run = tf.zeros([], self.dynamics.dtype)
 
         def body(t, state, kept):
             state = self.dynamics.advance(state, stimulus[t], P, free_run, tf.zeros_like(stimulus[t]))
-            return t + 1, state, tuple(array.write(t, x) for array, x in zip(kept, state, strict=True))
+            return (
+                t + 1,
+                state,
+                tuple(array.write(t, state[place]) for array, place in zip(kept, places, strict=True)),
+            )
 
         _, _, kept = tf.while_loop(lambda t, *_: t < steps, body, (0, state, kept))
         return tuple(array.stack() for array in kept)

@@ -221,6 +221,19 @@ class TestSimulator:
         ):
             simulator.traces({"C_m": np.ones(2)}, np.zeros((5, 1)))
 
+    def test_some_states_alone(self):
+        simulator = Simulator(Dynamics(load_model("hodgkinhuxley"), 0.02))
+        values = {name: np.full(3, row.default) for name, row in load_model("hodgkinhuxley").table().items()}
+        stimulus = np.full((50, 2), 10.0)
+        everything = simulator.traces(values, stimulus)
+        some = simulator.traces(values, stimulus, states=["n", "V"])
+        assert list(some) == ["n", "V"]
+        for state, trace in some.items():
+            np.testing.assert_array_equal(trace, everything[state])
+        for wrong in (["V", "Q"], []):
+            with pytest.raises(ModelError, match=r"^states: expected some of V, m, h, n\. Received: "):
+                simulator.traces(values, stimulus, states=wrong)
+
     def test_parameters_may_come_in_any_order_and_with_others(self):
         simulator = Simulator(Dynamics(load_model("leaky"), 0.1, precision="float64"))
         given = {"E_L": np.array([-60.0, -50.0]), "g_L": np.array([0.1, 0.2]), "C_m": np.array([1.0, 2.0])}
