@@ -64,11 +64,11 @@ def seconds():
 @pytest.mark.parametrize(
     ("computation", "unit", "measured", "most"),
     [
-        ("loss", "numpy", 0.01, 0.05),
-        ("gradient", "numpy", 0.03, 0.15),
-        ("normal equations", "numpy", 0.16, 0.6),
-        ("gradient", "loss", 3.0, 20.0),
-        ("normal equations", "loss", 17.0, 80.0),
+        ("loss", "numpy", 0.005, 0.05),
+        ("gradient", "numpy", 0.007, 0.08),
+        ("normal equations", "numpy", 0.009, 0.1),
+        ("gradient", "loss", 1.5, 20.0),
+        ("normal equations", "loss", 1.8, 25.0),
     ],
 )
 def test_speed_is_in_proportion(seconds, computation, unit, measured, most):
