@@ -69,7 +69,7 @@ class Kernels:
 
         The latter are those of each observed state, over the samples that are not missing.
         """
-        return self._losses(values, self._number(nudge), self._data)
+        return self._losses(values, self._number(nudge))
 
     def normal_equations(self, values: tf.Tensor, slope: tf.Tensor, nudge) -> tuple[tf.Tensor, ...]:
         """Return JᵀJ [free, free, start], Jᵀr [free, start] and the loss [start].
@@ -77,7 +77,7 @@ class Kernels:
         J is the derivative of the residuals by u, accumulated by forward sensitivities: memory does
         not depend on the number of time steps. Both are divided by the number of samples.
         """
-        return self._normal_equations(values, slope, self._number(nudge), self._data)
+        return self._normal_equations(values, slope, self._number(nudge))
 
     def gradient(self, values: tf.Tensor, slope: tf.Tensor, nudge) -> tuple[tf.Tensor, ...]:
         """Return the derivative of the loss by u, [free, start], and the loss, [start].
@@ -85,11 +85,11 @@ class Kernels:
         Computed by the discrete adjoint: the states at the start of each segment are kept, those
         within a segment recomputed, and the step's vector-Jacobian product is run backwards.
         """
-        return self._gradient(values, slope, self._number(nudge), self._adjoint_data)
+        return self._gradient(values, slope, self._number(nudge))
 
     def traces(self, states: tuple[str, ...], values: tf.Tensor, nudge) -> tuple[tf.Tensor, ...]:
         """Return the states of these names after each step, [time, sweep, start] each."""
-        return self._traces(states, values, self._number(nudge), self._data)
+        return self._traces(states, values, self._number(nudge))
 
     def gradient_bytes(self) -> int:
         """Return the memory that ``gradient`` keeps states in, for one start."""
@@ -136,7 +136,8 @@ class Kernels:
         number = len(self.dynamics.states)
         return tuple(carried[:number]), tuple(carried[number:])
 
-    def _losses_graph(self, values, nudge, data):
+    def _losses_graph(self, values, nudge):
+        data = self._data
         P = self._parameters(values, data)
 
         def segment(first, carried, sums):
@@ -159,7 +160,8 @@ class Kernels:
         parts = tf.stack(means[:terms]) if terms else tf.zeros([0, values.shape[1]], tf.float64)
         return parts, tf.stack(means[terms:])
 
-    def _traces_graph(self, states, values, nudge, data):
+    def _traces_graph(self, states, values, nudge):
+        data = self._data
         P = self._parameters(values, data)
         places = [self.dynamics.states.index(state) for state in states]
         state = self.dynamics.initial(P, data.initial)
@@ -174,7 +176,8 @@ class Kernels:
         _, _, kept = tf.while_loop(lambda t, *_: t < self._steps, body, (0, state, kept))
         return tuple(array.stack() for array in kept)
 
-    def _normal_equations_graph(self, values, slope, nudge, data):
+    def _normal_equations_graph(self, values, slope, nudge):
+        data = self._data
         P = self._parameters(values, data)
         free = [P[name] for name in self.free]
         slope = tf.unstack(tf.cast(slope, self.dynamics.dtype))
@@ -269,7 +272,8 @@ class Kernels:
         *H, g, loss = (total / self.samples for total in sums)
         return _symmetric(H), g, loss
 
-    def _gradient_graph(self, values, slope, nudge, data):
+    def _gradient_graph(self, values, slope, nudge):
+        data = self._adjoint_data
         P = self._parameters(values, data)
         length, segments = self._adjoint.length, self._adjoint.segments
         free = [P[name] for name in self.free]

@@ -17,11 +17,10 @@ import tensorflow as tf
 
 from odynn.simulation.device import on_gpu
 
-# Lanes of sweep x start in a block: what runs forward is happy with many, derivatives fill the caches.
-# Measured on CPU, million neuron-steps/s at 64, 128, 256 and 512 lanes, squid axon and C. elegans neuron:
-# loss 172, 239, 285, 277 and -, 169, 236, 230; adjoint 66, 71, 77, 81 and -, 50, 59, 62; normal equations
-# 28, 25, 25, 26 and -, 16, 16, 12.
-FORWARD, DERIVATIVES = 512, 256
+# Lanes of sweep x start in a block: what runs forward is happy with many, while derivatives and traces fill
+# the caches. Measured on one core, million neuron-steps/s at 128, 256 and 512 lanes, squid axon and
+# C. elegans neuron: loss 239, 285, 277 and 169, 236, 230; adjoint 71, 77, 81 and 50, 59, 62.
+FORWARD, TRACES, DERIVATIVES = 1024, 512, 256
 _VECTOR = 16
 # Lanes that keep the largest GPU of today busy.
 _GPU_LANES = 1 << 18

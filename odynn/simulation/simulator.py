@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from odynn.errors import ModelError, listed
 from odynn.models.initial import initial_states
-from odynn.simulation.blocks import Blocks
+from odynn.simulation.blocks import TRACES, Blocks
 from odynn.simulation.device import memory_budget
 from odynn.simulation.dynamics import Dynamics
 
@@ -84,7 +84,8 @@ class Simulator:
         stimulus = tf.constant(stimulus[..., None], self.dynamics.dtype)
         initial = None if initial is None else tf.constant(initial[:, None], self.dynamics.dtype)
         kept = int(tf.size(stimulus)) * len(states) * self.dynamics.dtype.size
-        blocks = Blocks.of(stimulus.shape[1], columns.shape[1], self._threads).within(kept, memory_budget())
+        blocks = Blocks.of(stimulus.shape[1], columns.shape[1], self._threads, TRACES)
+        blocks = blocks.within(kept, memory_budget())
         traces = blocks.run(
             lambda block: self._run(block, stimulus, initial, tuple(names), states), [columns]
         )
